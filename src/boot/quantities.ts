@@ -1,0 +1,37 @@
+/** How boot errors write addresses and amounts of memory. */
+
+export const KiB = 2 ** 10;
+export const MiB = 2 ** 20;
+export const GiB = 2 ** 30;
+export const PAGE_SIZE = 4 * KiB;
+
+/** An address as programmers read it: `0x1000000`. */
+export function hex(value: number | bigint): string {
+  return `0x${value.toString(16)}`;
+}
+
+/** An amount of bytes as people read it: `80 MiB`, `1.5 GiB`, `17 bytes`. */
+export function formatBytes(bytes: number): string {
+  if (bytes === 1) return "1 byte";
+  for (const [unit, size] of [
+    ["GiB", GiB],
+    ["MiB", MiB],
+    ["KiB", KiB],
+  ] as const) {
+    if (bytes >= size) return `${Number((bytes / size).toFixed(1))} ${unit}`;
+  }
+  return `${bytes} bytes`;
+}
+
+export function alignUp(value: number, alignment: number): number {
+  return Math.ceil(value / alignment) * alignment;
+}
+
+export function alignDown(value: number, alignment: number): number {
+  return Math.floor(value / alignment) * alignment;
+}
+
+/** `bytes` rounded up to whole MiB, for advice about --memory. */
+export function wholeMiB(bytes: number): number {
+  return Math.ceil(bytes / MiB);
+}

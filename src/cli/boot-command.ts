@@ -1,0 +1,161 @@
+/** `tsvm boot`: options → machine description → machine; then its output and its exit status are ours. */
+import { identifyPath } from "../boot/file-kind.ts";
+import type { MachineDescription } from "../machine/description.ts";
+import { Machine, type StopReport } from "../machine/machine.ts";
+import { UsageError, formatError } from "./errors.ts";
+import { ExitCode, signalStatus } from "./exit-codes.ts";
+import { Frontend } from "./frontend.ts";
+import { jsonReport, timelineText } from "./boot-report.ts";
+import { parseCount, parseDisk, parseDuration, parseSize } from "./values.ts";
+
+/** What commander hands over; `--no-console` makes `console` false. */
+interface BootFlags {
+  kernel?: string;
+  initrd?: string;
+  disk: string[];
+  append: string[];
+  cpus: string;
+  memory: string;
+  hugePages: string;
+  console?: string | boolean;
+  readOnly?: boolean;
+  timeout?: string;
+  json?: boolean;
+  verbose?: boolean;
+  debug?: boolean;
+}
+
+/** Runs the command; the result is the exit status. */
+export async function bootCommand(
+  file: string | undefined,
+  options: Record<string, unknown>,
+  guestCommand: string[] | undefined,
+): Promise<number> {
+  const flags = options as unknown as BootFlags;
+  const timeout = flags.timeout === undefined ? undefined : parseDuration("--timeout", flags.timeout);
+  const terminal =
+    process.stdin.isTTY && process.stdout.isTTY && flags.json !== true && flags.console !== false;
+  const description = describe(file, flags, guestCommand, terminal);
+  const frontend = new Frontend({
+    mode:
+      flags.json === true ? "capture" : flags.console === false ? "quiet" : terminal ? "terminal" : "stream",
+    command: description.command !== undefined,
+    shell:
+      description.command === undefined &&
+      description.kernel === undefined &&
+      description.disks === undefined,
+    verbose: flags.verbose === true,
+  });
+  const machine = await Machine.boot(description, { windowSize: frontend.windowSize });
+  const stopTimer = timeout === undefined ? undefined : setTimeout(() => frontend.timeOut(), timeout);
+  let report: StopReport;
+  try {
+    report = await frontend.run(machine);
+  } finally {
+    clearTimeout(stopTimer);
+  }
+  const status = exitStatus(report, frontend);
+  if (flags.json === true) {
+    process.stdout.write(
+      jsonReport(report, { status, captured: frontend.captured, commandLine: machine.commandLine }),
+    );
+  } else {
+    explain(report, frontend, flags.debug === true, timeout);
+    if (flags.verbose === true) process.stderr.write(timelineText(report, machine.commandLine));
+  }
+  return status;
+}
+
+/** Flags as a plain description. Throws UsageError. */
+export function describe(
+  file: string | undefined,
+  flags: BootFlags,
+  guestCommand: string[] | undefined,
+  terminal: boolean,
+): MachineDescription {
+  const disks = flags.disk.map(parseDisk);
+  const description: MachineDescription = {
+    cpus: parseCount("--cpus", flags.cpus),
+    memory: parseSize("--memory", flags.memory),
+    hugePages: parseHugePages(flags.hugePages),
+  };
+  if (flags.kernel !== undefined) description.kernel = flags.kernel;
+  if (file !== undefined) {
+    if (isDiskImage(file)) disks.unshift({ path: file });
+    else if (flags.kernel === undefined) description.kernel = file;
+    else throw new UsageError(`both ${file} and --kernel ${flags.kernel} are kernels`, "give one of them");
+  }
+  if (flags.readOnly === true) for (const disk of disks) disk.readOnly = true;
+  if (flags.initrd !== undefined) description.initrd = flags.initrd;
+  if (flags.append.length > 0) description.append = flags.append.join(" ");
+  if (disks.length > 0) description.disks = disks;
+  if (typeof flags.console === "string") description.console = parseConsole(flags.console);
+  if (guestCommand !== undefined) {
+    if (guestCommand.length === 0)
+      throw new UsageError("no command after --", "leave out -- for an interactive shell");
+    if (flags.initrd !== undefined) {
+      throw new UsageError(
+        "a command after -- needs tsvm's own init, which --initrd replaces",
+        "give only one of them",
+      );
+    }
+    const term = process.env.TERM;
+    description.command = {
+      argv: guestCommand,
+      terminal,
+      ...(terminal && term !== undefined ? { env: { TERM: term } } : {}),
+    };
+  }
+  return description;
+}
+
+function isDiskImage(path: string): boolean {
+  return identifyPath(path).role === "disk";
+}
+
+function parseHugePages(text: string): "none" | "transparent" | "hugetlb" {
+  if (text === "none" || text === "transparent" || text === "hugetlb") return text;
+  throw new UsageError(`--huge-pages: "${text}" is not one of none, transparent, hugetlb`);
+}
+
+function parseConsole(text: string): "serial" | "virtio" {
+  if (text === "serial" || text === "virtio") return text;
+  throw new UsageError(`--console: "${text}" is not one of serial, virtio`);
+}
+
+function exitStatus(report: StopReport, { interruptedBy, timedOut }: Frontend): number {
+  if (report.reason === "command" && report.command !== undefined) {
+    const { command } = report;
+    if (command.kind === "exited") return command.status;
+    if (command.kind === "signaled") return signalStatus(command.signal);
+    const ENOENT = 2;
+    return command.errno === ENOENT ? ExitCode.NotFound : ExitCode.NotExecutable;
+  }
+  if (timedOut) return ExitCode.Timeout;
+  switch (report.reason) {
+    case "panic":
+      return ExitCode.Panic;
+    case "triple-fault":
+      return ExitCode.Crash;
+    case "crash":
+      return report.error?.code === "ERR_INTERNAL" ? ExitCode.Failure : ExitCode.Crash;
+    case "stopped":
+      return interruptedBy === undefined ? ExitCode.Ok : signalStatus(interruptedBy);
+    default:
+      return ExitCode.Ok;
+  }
+}
+
+/** Says on stderr why a machine ended that did not end well. */
+function explain(report: StopReport, frontend: Frontend, debug: boolean, timeout: number | undefined): void {
+  const say = (text: string): boolean => process.stderr.write(`tsvm: ${text}\n`);
+  if (report.error !== undefined) process.stderr.write(formatError(report.error, debug));
+  else if (frontend.timedOut) say(`ended after ${timeout! / 1000} s, the --timeout`);
+  else if (report.reason === "panic") say(`guest: ${report.panic!}`);
+  else if (report.reason === "triple-fault")
+    say("the guest ended in a triple fault (it could not handle an exception)");
+  else if (report.command?.kind === "not-started") say(`guest: ${report.command.message}`);
+  else if (frontend.commandMode && report.reason !== "command" && frontend.interruptedBy === undefined) {
+    say(`the guest ended (${report.reason}) before the command did`);
+  }
+}

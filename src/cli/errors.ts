@@ -1,0 +1,26 @@
+import { TsvmError } from "../errors.ts";
+
+/** An argument that cannot be understood. */
+export class UsageError extends TsvmError {
+  override name = "UsageError";
+  constructor(message: string, hint?: string) {
+    super("ERR_USAGE", message, { hint });
+  }
+}
+
+/** What a user sees of an error: message, then what to do about it. */
+export function formatError(error: unknown, debug: boolean): string {
+  if (error instanceof TsvmError) {
+    const hint = error.hint === undefined ? "" : `\n  → ${error.hint}`;
+    const stack = debug ? `\n${describeStack(error)}` : "";
+    return `tsvm: ${error.message}${hint}${stack}\n`;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  const stack = debug && error instanceof Error ? `\n${describeStack(error)}` : "";
+  return `tsvm: internal error: ${message}\n  → please report this with the output of --debug${stack}\n`;
+}
+
+function describeStack(error: Error): string {
+  const cause = error.cause instanceof Error ? `\ncaused by: ${describeStack(error.cause)}` : "";
+  return `${error.stack ?? error.message}${cause}`;
+}

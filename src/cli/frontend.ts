@@ -1,0 +1,206 @@
+/**
+ * What stands between a machine and the user: a raw terminal with an escape key, plain streams, or nothing at all. Restores the
+ * terminal on every way out, and turns Ctrl-C and SIGTERM into a clean stop.
+ */
+import { constants } from "node:os";
+import type { WindowSize } from "../devices/virtio/console.ts";
+import type { Machine, StopReport } from "../machine/machine.ts";
+import type { Captured } from "./boot-report.ts";
+import { EscapeFilter } from "./escape-filter.ts";
+
+/** `terminal`: raw mode; `stream`: stdout and stdin as they are; `quiet`: no console; `capture`: kept for a report. */
+export type FrontendMode = "terminal" | "stream" | "quiet" | "capture";
+
+export interface FrontendOptions {
+  readonly mode: FrontendMode;
+  /** The guest runs a command: its output goes to stdout, the console is not shown. */
+  readonly command: boolean;
+  /** The console carries the bundled guest's shell, which ends at the end of its input. */
+  readonly shell: boolean;
+  /** Kernel messages go to stderr even where they would be in the way. */
+  readonly verbose: boolean;
+}
+
+const { SIGINT, SIGTERM, SIGHUP } = constants.signals;
+/** How long a command may take to follow a forwarded Ctrl-C. */
+const INTERRUPT_GRACE_MS = 2000;
+/** End of transmission: what Ctrl-D sends. */
+const EOT = Uint8Array.of(4);
+/** Captured output is cut here: a report is not an archive. */
+const LARGEST_CAPTURE = 16 * 2 ** 20;
+
+const HELP = [
+  "",
+  "Ctrl-A x   leave: end the machine",
+  "Ctrl-A h   this help",
+  "Ctrl-A Ctrl-A   send Ctrl-A",
+  "",
+].join("\r\n");
+
+export class Frontend {
+  readonly commandMode: boolean;
+  /** The signal that made us stop the machine. */
+  interruptedBy: number | undefined;
+  timedOut = false;
+  readonly #options: FrontendOptions;
+  readonly #captured = { stdout: new Capture(), stderr: new Capture(), console: new Capture() };
+  #machine: Machine | undefined;
+
+  constructor(options: FrontendOptions) {
+    this.#options = options;
+    this.commandMode = options.command;
+  }
+
+  get windowSize(): WindowSize {
+    const { rows, columns } = process.stdout;
+    return { rows: rows || 25, columns: columns || 80 };
+  }
+
+  get captured(): Captured {
+    const { stdout, stderr, console } = this.#captured;
+    return { stdout: stdout.text, stderr: stderr.text, console: console.text };
+  }
+
+  timeOut(): void {
+    this.timedOut = true;
+    void this.#machine?.stop();
+  }
+
+  /** Connects the user with the machine until it ends. */
+  async run(machine: Machine): Promise<StopReport> {
+    this.#machine = machine;
+    const undo: (() => void)[] = [];
+    try {
+      this.#connectOutput(machine);
+      undo.push(this.#connectSignals(machine));
+      if (this.#options.mode === "terminal") undo.push(this.#connectTerminal(machine));
+      else if (
+        this.#options.mode === "stream" ||
+        (this.#options.command && this.#options.mode === "capture")
+      ) {
+        undo.push(this.#connectStreamInput(machine));
+      }
+      return await machine.stopped;
+    } finally {
+      for (const step of undo.reverse()) step();
+    }
+  }
+
+  #connectOutput(machine: Machine): void {
+    const { mode, command, verbose } = this.#options;
+    if (mode === "capture") {
+      machine.on("stdout", (bytes) => this.#captured.stdout.push(bytes));
+      machine.on("stderr", (bytes) => this.#captured.stderr.push(bytes));
+      machine.on("console", (bytes) => this.#captured.console.push(bytes));
+      return;
+    }
+    machine.on("stdout", (bytes) => send(process.stdout, bytes, machine));
+    machine.on("stderr", (bytes) => send(process.stderr, bytes, machine));
+    machine.on("console", (bytes, source) => {
+      if (mode === "quiet") return;
+      // A command's stdout is the command's alone. With a terminal its screen is the virtio console.
+      const isScreen = !command || (mode === "terminal" && source === "virtio");
+      if (isScreen) send(process.stdout, bytes, machine);
+      else if (verbose) send(process.stderr, bytes, machine);
+    });
+  }
+
+  #connectSignals(machine: Machine): () => void {
+    const stop = (signal: number): void => {
+      this.interruptedBy ??= signal;
+      void machine.stop();
+    };
+    const onInterrupt = (): void => {
+      // The command gets the first chance; whoever presses twice, or waits in vain, ends the machine.
+      if (!this.#options.command || this.interruptedBy !== undefined) return stop(SIGINT);
+      this.interruptedBy = SIGINT;
+      machine.signalCommand(SIGINT);
+      setTimeout(() => stop(SIGINT), INTERRUPT_GRACE_MS).unref();
+    };
+    const onTerminate = (): void => stop(SIGTERM);
+    const onHangup = (): void => stop(SIGHUP);
+    process.on("SIGINT", onInterrupt);
+    process.on("SIGTERM", onTerminate);
+    process.on("SIGHUP", onHangup);
+    return () => {
+      process.off("SIGINT", onInterrupt);
+      process.off("SIGTERM", onTerminate);
+      process.off("SIGHUP", onHangup);
+    };
+  }
+
+  #connectTerminal(machine: Machine): () => void {
+    const { stdin, stdout } = process;
+    const filter = new EscapeFilter({
+      data: (bytes) => machine.writeConsole(bytes),
+      leave: () => void machine.stop(),
+      help: () => stdout.write(HELP),
+    });
+    const onData = (bytes: Buffer): void => filter.push(bytes);
+    const onResize = (): void => machine.resizeConsole(this.windowSize);
+    const restore = (): void => void stdin.setRawMode(false);
+    stdin.setRawMode(true);
+    // Whatever way this process ends, the terminal is as it was.
+    process.once("exit", restore);
+    stdin.on("data", onData);
+    stdin.resume();
+    stdout.on("resize", onResize);
+    return () => {
+      stdin.off("data", onData);
+      stdin.pause();
+      stdout.off("resize", onResize);
+      restore();
+      process.off("exit", restore);
+    };
+  }
+
+  #connectStreamInput(machine: Machine): () => void {
+    const { stdin } = process;
+    const { command, shell } = this.#options;
+    const onData = (bytes: Buffer): void => {
+      if (!command) machine.writeConsole(bytes);
+      else if (!machine.writeStdin(bytes)) {
+        stdin.pause();
+        machine.onceStdinDrained(() => stdin.resume());
+      }
+    };
+    const onEnd = (): void => {
+      if (command) machine.endStdin();
+      else if (shell) machine.writeConsole(EOT);
+    };
+    stdin.on("data", onData);
+    stdin.once("end", onEnd);
+    stdin.once("error", onEnd);
+    return () => {
+      stdin.off("data", onData);
+      stdin.off("end", onEnd);
+      stdin.off("error", onEnd);
+      // A pipe that stays open must not keep us alive.
+      stdin.destroy();
+    };
+  }
+}
+
+/** Writes to a stream of ours; while it is behind, the guest waits. */
+function send(stream: NodeJS.WriteStream, bytes: Buffer, machine: Machine): void {
+  if (stream.write(bytes)) return;
+  machine.pauseOutput();
+  stream.once("drain", () => machine.resumeOutput());
+}
+
+class Capture {
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+
+  push(bytes: Buffer): void {
+    const room = LARGEST_CAPTURE - this.#bytes;
+    if (room <= 0) return;
+    const kept = bytes.subarray(0, room);
+    this.#chunks.push(kept);
+    this.#bytes += kept.length;
+  }
+
+  get text(): string {
+    return Buffer.concat(this.#chunks).toString("utf8");
+  }
+}

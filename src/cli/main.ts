@@ -1,0 +1,98 @@
+#!/usr/bin/env node
+/** Entry point of `tsvm`: commands are loaded only when they are asked for. */
+import { Command, CommanderError } from "commander";
+import { warmUpWorkers } from "../machine/worker-pool.ts";
+import { formatError } from "./errors.ts";
+import { ExitCode } from "./exit-codes.ts";
+import { version } from "./version.ts";
+
+const BOOT_EXAMPLES = `
+Examples:
+  tsvm boot                              a shell in the bundled Linux (Ctrl-A x leaves)
+  tsvm boot -- uname -a                  run one command, with its output and exit status
+  tsvm boot -m 1G -c 2 disk.img          boot the system on a disk image with the bundled kernel
+  tsvm boot bzImage -i initrd.img        boot a kernel of your own`;
+
+const { own, guestCommand } = splitArguments(process.argv.slice(2));
+// Threads take longer to start than everything else here: have them start while the rest loads.
+if (own[0] === "boot" && !own.includes("--help") && !own.includes("-h")) warmUpWorkers(2);
+
+await main();
+
+async function main(): Promise<void> {
+  const program = buildProgram();
+  try {
+    await program.parseAsync(own, { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Help and version are no errors; what is one has been printed by commander.
+      process.exitCode = error.exitCode === 0 ? ExitCode.Ok : ExitCode.Usage;
+      return;
+    }
+    process.stderr.write(formatError(error, own.includes("--debug")));
+    process.exitCode = (error as { code?: unknown }).code === "ERR_USAGE" ? ExitCode.Usage : ExitCode.Failure;
+  }
+}
+
+function buildProgram(): Command {
+  const program = new Command("tsvm")
+    .description("boots Linux guests on KVM")
+    .version(version())
+    .exitOverride()
+    .showHelpAfterError("(tsvm --help tells more)");
+
+  program
+    .command("boot [file]")
+    .description("boot a kernel or a disk image; without FILE, the bundled Linux")
+    .usage("[options] [FILE] [-- COMMAND...]")
+    .option("-k, --kernel <path>", "kernel: bzImage or ELF vmlinux (default: the bundled one)")
+    .option("-i, --initrd <path>", "initial RAM disk")
+    .option(
+      "-d, --disk <path>",
+      "raw disk image, may be repeated: PATH[,ro][,ephemeral][,serial=TEXT]",
+      collect,
+      [],
+    )
+    .option("-a, --append <text>", "add to the kernel command line", collect, [])
+    .option("-c, --cpus <n>", "number of virtual processors", "1")
+    .option("-m, --memory <size>", "guest memory, for example 64M or 2G", "128M")
+    .option("--huge-pages <kind>", "back guest memory with huge pages: none, transparent or hugetlb", "none")
+    .option(
+      "--console <kind>",
+      "where the guest's shell is: serial or virtio (default: what the kernel suits)",
+    )
+    .option("--read-only", "the guest may not write to its disks")
+    .option("--no-console", "neither show the guest's console nor type on it")
+    .option("-t, --timeout <time>", "end the machine after this time, for example 30s")
+    .option("--json", "print one JSON document about the run instead of the guest's output")
+    .option("-v, --verbose", "show the kernel's messages and where the time went")
+    .option("--debug", "show stack traces of errors")
+    .addHelpText("after", BOOT_EXAMPLES)
+    .action(async (file: string | undefined, options: Record<string, unknown>) => {
+      const { bootCommand } = await import("./boot-command.ts");
+      process.exitCode = await bootCommand(file, options, guestCommand);
+    });
+
+  program
+    .command("doctor")
+    .description("say what this host can do, and how to mend what is missing")
+    .option("--json", "print a JSON document")
+    .action(async (options: { json?: boolean }) => {
+      const { doctorCommand } = await import("./doctor-command.ts");
+      process.exitCode = doctorCommand(options);
+    });
+  for (const command of program.commands) command.exitOverride().showHelpAfterError("(--help tells more)");
+  return program;
+}
+
+function collect(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}
+
+/** Everything after the first `--` belongs to the guest. */
+function splitArguments(all: string[]): { own: string[]; guestCommand: string[] | undefined } {
+  const at = all.indexOf("--");
+  return at === -1
+    ? { own: all, guestCommand: undefined }
+    : { own: all.slice(0, at), guestCommand: all.slice(at + 1) };
+}

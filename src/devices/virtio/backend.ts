@@ -1,0 +1,135 @@
+/**
+ * The part of a virtio device that runs on the I/O thread: it follows the driver's set-up, owns the queues, and hands
+ * chains to the device. The device lock is held while guest memory is touched, so that a reset can wait for it.
+ */
+import type { GuestMemory } from "../../kvm/guest-memory.ts";
+import type { IoVector } from "../../ffi/iovec.ts";
+import { Virtqueue, VirtqueueError, type DescriptorChain } from "./queue.ts";
+import { Q, type VirtioState } from "./state.ts";
+
+/** What {@link VirtioBackend.handle} returns when a chain cannot be finished now; it stays in the queue. */
+export const BLOCKED = -1;
+
+export abstract class VirtioBackend {
+  readonly state: VirtioState;
+  protected readonly memory: GuestMemory;
+  protected queues: (Virtqueue | undefined)[] = [];
+  #epoch = -1;
+
+  constructor(state: VirtioState, memory: GuestMemory) {
+    this.state = state;
+    this.memory = memory;
+  }
+
+  /**
+   * Serves queue `index` until it is empty or blocked. Returns true when it stopped for fairness with chains left:
+   * the caller must come back. A driver that breaks the protocol gets its device marked as needing a reset.
+   */
+  run(index: number): boolean {
+    this.state.lock.acquire();
+    try {
+      if (!this.#sync()) return false;
+      const queue = this.queues[index];
+      return queue === undefined ? false : this.#drain(queue, index);
+    } catch (error) {
+      if (!(error instanceof VirtqueueError)) throw error;
+      this.#fail();
+      return false;
+    } finally {
+      this.state.lock.release();
+    }
+  }
+
+  /** The driver has set the device up, reset it, or changed a queue. Returns the queues that need another turn. */
+  synchronize(): void {
+    this.state.lock.acquire();
+    try {
+      this.#sync();
+    } catch (error) {
+      if (!(error instanceof VirtqueueError)) throw error;
+      this.#fail();
+    } finally {
+      this.state.lock.release();
+    }
+  }
+
+  /** Handles one chain of queue `index`: bytes written into it, or {@link BLOCKED}. May throw VirtqueueError. */
+  protected abstract handle(index: number, chain: DescriptorChain): number;
+
+  /** The driver has reset the device or set it up anew: forget what belonged to the time before. */
+  protected abstract reset(): void;
+
+  #drain(queue: Virtqueue, index: number): boolean {
+    let budget = queue.size;
+    do {
+      while (queue.peek()) {
+        if (budget-- === 0) return true;
+        const written = this.handle(index, queue.chain);
+        if (written === BLOCKED) return false;
+        queue.complete(written);
+        if (queue.shouldNotify()) this.state.notifyUsed();
+      }
+    } while (queue.enableNotifications());
+    return false;
+  }
+
+  /** Brings the queues up to date with the driver's set-up. False while the device is not live. */
+  #sync(): boolean {
+    const { state } = this;
+    if (state.epoch !== this.#epoch) {
+      this.#epoch = state.epoch;
+      this.queues = [];
+      this.reset();
+      if (state.live) {
+        this.queues = state.model.queueSizes.map((_, index) =>
+          state.words[state.queueBase(index) + Q.READY] === 1
+            ? new Virtqueue(state, this.memory, index)
+            : undefined,
+        );
+      }
+    }
+    return state.live;
+  }
+
+  #fail(): void {
+    this.queues = [];
+    this.state.setNeedsReset();
+  }
+}
+
+/**
+ * Fills `vector` with the host ranges of bytes [skip, skip + take) of the readable or the writable part of a chain.
+ * Stops where the vector is full; `vector.bytes` says how far it got.
+ */
+export function gather(
+  vector: IoVector,
+  chain: DescriptorChain,
+  part: "readable" | "writable",
+  skip: number,
+  take: number,
+): void {
+  vector.clear();
+  const end = part === "readable" ? chain.readable : chain.count;
+  for (let at = part === "readable" ? 0 : chain.readable; at < end && take > 0; at++) {
+    const length = chain.length[at]!;
+    if (skip >= length) {
+      skip -= length;
+      continue;
+    }
+    const usable = Math.min(length - skip, take);
+    if (!vector.add(chain.host[at]! + skip, usable)) return;
+    take -= usable;
+    skip = 0;
+  }
+}
+
+/** Guest address of byte `offset` of the readable or the writable part of a chain; -1 beyond its end. */
+export function byteAddress(chain: DescriptorChain, part: "readable" | "writable", offset: number): number {
+  const end = part === "readable" ? chain.readable : chain.count;
+  for (let at = part === "readable" ? 0 : chain.readable; at < end; at++) {
+    const length = chain.length[at]!;
+    if (offset < length) return chain.gpa[at]! + offset;
+    offset -= length;
+  }
+  return -1;
+}

@@ -1,0 +1,63 @@
+import { allocateNative } from "./native-buffer.ts";
+
+const IOVEC_SIZE = 16;
+const WORDS = IOVEC_SIZE / 4;
+
+/** An array of struct iovec at a fixed address, filled anew for each readv(2) or writev(2). Allocates nothing per use. */
+export class IoVector {
+  /** IOV_MAX of Linux: no call takes more. */
+  static readonly MAX = 1024;
+
+  readonly address: number;
+  count = 0;
+  /** Bytes in all entries. */
+  bytes = 0;
+  /** Kept because the address is good for only as long as this is. */
+  readonly #native = allocateNative(IoVector.MAX * IOVEC_SIZE);
+  readonly #words: Uint32Array;
+
+  constructor() {
+    this.address = this.#native.address;
+    this.#words = new Uint32Array(this.#native.buffer);
+  }
+
+  clear(): void {
+    this.count = 0;
+    this.bytes = 0;
+  }
+
+  /** Appends `length` bytes at host address `base`. False if there is no room left. */
+  add(base: number, length: number): boolean {
+    if (length === 0) return true;
+    if (this.count === IoVector.MAX) return false;
+    const at = this.count * WORDS;
+    const words = this.#words;
+    words[at] = base % 2 ** 32;
+    words[at + 1] = base / 2 ** 32;
+    words[at + 2] = length;
+    words[at + 3] = 0;
+    this.count += 1;
+    this.bytes += length;
+    return true;
+  }
+
+  /** Drops the first `length` bytes, after a call that transferred only so many. */
+  consume(length: number): void {
+    const words = this.#words;
+    let left = length;
+    let first = 0;
+    while (first < this.count && left >= words[first * WORDS + 2]!) {
+      left -= words[first * WORDS + 2]!;
+      first += 1;
+    }
+    words.copyWithin(0, first * WORDS, this.count * WORDS);
+    this.count -= first;
+    this.bytes -= length;
+    if (left > 0) {
+      const base = words[1]! * 2 ** 32 + words[0]! + left;
+      words[0] = base % 2 ** 32;
+      words[1] = base / 2 ** 32;
+      words[2] = words[2]! - left;
+    }
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * The files of the bundled guest. The repository holds them compressed; they are unpacked once per content into the user's cache
+ * directory, named by checksum, and verified while that is done.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { brotliDecompressSync } from "node:zlib";
+import { TsvmError } from "../errors.ts";
+
+/** `images/` of the package, seen from dist/ or from src/images/. */
+const IMAGES = fileURLToPath(
+  new URL(import.meta.url.endsWith(".ts") ? "../../images/" : "../images/", import.meta.url),
+);
+
+/** What images/manifest.json says of one file; the key is its name in images/. Digests are of the content as used. */
+interface ManifestEntry {
+  sha256: string;
+  compressed?: { format: "brotli" };
+}
+
+export type BundledName = "vmlinux" | "rootfs.ext4" | "init";
+
+/** Path of a bundled file in usable form. Throws a TsvmError where it is missing or damaged. */
+export function bundledFile(name: BundledName): string {
+  const manifest = readManifest();
+  if (manifest[name] !== undefined) return join(IMAGES, name);
+  const stored = `${name}.br`;
+  const entry = manifest[stored];
+  if (entry === undefined) throw damaged(`images/manifest.json has no ${name}`);
+  const directory = cacheDirectory();
+  const unpacked = join(directory, `${name}-${entry.sha256.slice(0, 32)}`);
+  if (!existsSync(unpacked)) unpack(stored, unpacked, directory, entry);
+  return unpacked;
+}
+
+function unpack(stored: string, unpacked: string, directory: string, { sha256 }: ManifestEntry): void {
+  let content: Buffer;
+  try {
+    content = brotliDecompressSync(readFileSync(join(IMAGES, stored)));
+  } catch (error) {
+    throw damaged(`images/${stored} cannot be read`, error);
+  }
+  if (createHash("sha256").update(content).digest("hex") !== sha256) {
+    throw damaged(`images/${stored} does not match its checksum`);
+  }
+  // Another tsvm may be doing the same: each writes its own file, and the last rename wins with equal content.
+  const temporary = `${unpacked}.${process.pid}`;
+  try {
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(temporary, content);
+    renameSync(temporary, unpacked);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw new TsvmError("ERR_CACHE", `cannot write ${temporary}: ${(error as Error).message}`, {
+      hint: "set XDG_CACHE_HOME to a directory that you can write to",
+      cause: error,
+    });
+  }
+}
+
+function cacheDirectory(): string {
+  const cache = process.env.XDG_CACHE_HOME;
+  return join(cache !== undefined && cache.startsWith("/") ? cache : join(homedir(), ".cache"), "tsvm");
+}
+
+let manifest: Record<string, ManifestEntry> | undefined;
+
+function readManifest(): Record<string, ManifestEntry> {
+  if (manifest === undefined) {
+    try {
+      manifest = JSON.parse(readFileSync(join(IMAGES, "manifest.json"), "utf8")) as Record<
+        string,
+        ManifestEntry
+      >;
+    } catch (error) {
+      throw damaged("images/manifest.json cannot be read", error);
+    }
+  }
+  return manifest;
+}
+
+function damaged(message: string, cause?: unknown): TsvmError {
+  return new TsvmError("ERR_BUNDLED_GUEST", `the bundled guest is incomplete: ${message}`, {
+    hint: "reinstall tsvm, or rebuild the guest with scripts/build-kernel and scripts/build-rootfs",
+    cause,
+  });
+}

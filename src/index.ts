@@ -1,0 +1,12 @@
+/** The library: `import { Machine } from "tsvm"`. */
+export { TsvmError } from "./errors.ts";
+export { Machine, MachineError } from "./machine/machine.ts";
+export type { BootOptions, MachineEvents, StopReason, StopReport, Timeline } from "./machine/machine.ts";
+export { DescriptionError } from "./machine/description.ts";
+export type { CommandDescription, DiskDescription, MachineDescription } from "./machine/description.ts";
+export type { CommandExit } from "./machine/guest-init.ts";
+export type { ExitCounts } from "./machine/control.ts";
+export { releaseIdleWorkers, warmUpWorkers } from "./machine/worker-pool.ts";
+export { KvmUnavailableError, GuestMemoryError } from "./kvm/errors.ts";
+export { DiskError } from "./disk/errors.ts";
+export { SystemCallError } from "./ffi/errno.ts";

@@ -1,0 +1,262 @@
+/** Turns a description into a {@link MachinePlan}: opens, allocates and loads everything short of running it. */
+import { closeSync, fstatSync, openSync } from "node:fs";
+import type { Socket } from "node:net";
+import { joinCommandLine, virtioMmioParameter } from "../boot/command-line.ts";
+import { loadKernel, type LoadedKernel } from "../boot/load-kernel.ts";
+import { Cmos } from "../devices/cmos.ts";
+import { Serial } from "../devices/serial.ts";
+import { blkModel } from "../devices/virtio/blk.ts";
+import { consoleModel, type WindowSize } from "../devices/virtio/console.ts";
+import { R } from "../devices/virtio/mmio.ts";
+import { rngModel } from "../devices/virtio/rng.ts";
+import { VirtioState, type VirtioModel } from "../devices/virtio/state.ts";
+import { openDisk } from "../disk/open.ts";
+import { TsvmError } from "../errors.ts";
+import { close } from "../ffi/libc.ts";
+import { vcpuCpuid } from "../kvm/cpuid.ts";
+import { GuestMemory } from "../kvm/guest-memory.ts";
+import { Kvm } from "../kvm/kvm.ts";
+import { VIRTIO_MMIO_BASE, VIRTIO_MMIO_SIZE } from "../kvm/memory-map.ts";
+import type { Vm } from "../kvm/vm.ts";
+import type { Cleanup } from "./cleanup.ts";
+import { ControlBlock } from "./control.ts";
+import { COM1_IRQ, wordsOf } from "./devices.ts";
+import { createEventFd } from "./doorbell.ts";
+import { CONTROL_PORT_NAME } from "./guest-init.ts";
+import { createInputPipe, createOutputPipe, type WorkerPipe } from "./pipe.ts";
+import type { MachinePlan, VcpuPlan, VirtioBackendPlan, VirtioPlan } from "./plan.ts";
+import { SharedLayout } from "./shared-layout.ts";
+import type { ResolvedMachine } from "./resolve.ts";
+
+/** Interrupt lines for virtio devices: what the timer, COM1, the clock, the FPU and the cascade leave free. */
+const VIRTIO_IRQS = [5, 6, 7, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
+
+/** The host's ends of the guest's byte streams. */
+export interface MachineStreams {
+  readonly serialOutput: Socket;
+  readonly serialInput: Socket;
+  /** Port 0 of the virtio console, where the machine has one. */
+  readonly consoleOutput: Socket | undefined;
+  readonly consoleInput: Socket | undefined;
+  readonly controlOutput: Socket | undefined;
+  readonly controlInput: Socket | undefined;
+  /** Makes all output streams end after what the guest has sent; call when no thread writes any more. */
+  closeGuestEnds(): void;
+}
+
+export interface Assembly {
+  readonly plan: MachinePlan;
+  readonly vcpus: readonly VcpuPlan[];
+  readonly streams: MachineStreams;
+  readonly control: ControlBlock;
+  readonly kernel: LoadedKernel;
+  /** What the guest kernel was told. */
+  readonly commandLine: string;
+}
+
+interface DeviceRequest {
+  readonly model: VirtioModel;
+  readonly backend: VirtioBackendPlan;
+}
+
+/** Everything made here is undone by `cleanup`, also when this throws half-way. */
+export function assemble(
+  machine: ResolvedMachine,
+  kvm: Kvm,
+  windowSize: WindowSize,
+  cleanup: Cleanup,
+): Assembly {
+  const vm = kvm.createVm();
+  cleanup.add(() => vm.close());
+  vm.createInterruptControllers();
+  const memory = GuestMemory.create(machine.memory, { hugePages: machine.hugePages });
+  cleanup.add(() => memory.release());
+  vm.setGuestMemory(memory);
+
+  const layout = new SharedLayout();
+  const control = layout.add(ControlBlock.bytes(machine.cpus));
+  const cmos = layout.add(Cmos.STATE_BYTES);
+  const serialState = layout.add(Serial.STATE_BYTES);
+
+  const pipes: WorkerPipe[] = [];
+  const output = (blocking: boolean): WorkerPipe => keep(pipes, createOutputPipe(cleanup, blocking));
+  const input = (): WorkerPipe => keep(pipes, createInputPipe(cleanup));
+  const serialOutput = output(true);
+  const serialInput = input();
+  const consolePipes = machine.virtioConsole
+    ? { output: output(false), input: input(), controlOutput: output(false), controlInput: input() }
+    : undefined;
+
+  const requests: DeviceRequest[] = machine.disks.map((disk) => diskRequest(disk, cleanup));
+  if (consolePipes !== undefined) {
+    const ports = [
+      { name: "", inputFd: consolePipes.input.fd, outputFd: consolePipes.output.fd },
+      {
+        name: CONTROL_PORT_NAME,
+        inputFd: consolePipes.controlInput.fd,
+        outputFd: consolePipes.controlOutput.fd,
+      },
+    ];
+    requests.push({
+      model: consoleModel(ports.length, windowSize),
+      backend: { type: "console", ports, size: windowSize },
+    });
+  }
+  requests.push({ model: rngModel(), backend: { type: "rng" } });
+
+  const eventFd = (): number => {
+    const fd = createEventFd();
+    cleanup.add(() => close(fd));
+    return fd;
+  };
+  const virtio = requests.map((request, index) => connectDevice(request, index, vm, layout, eventFd));
+  const serialIrq = eventFd();
+  vm.irqfd(serialIrq, COM1_IRQ);
+
+  const plan: MachinePlan = {
+    shared: layout.allocate(),
+    memory: memory.plan,
+    vcpuMmapSize: kvm.getVcpuMmapSize(),
+    syncRegs: enableEmulationExits(vm),
+    serial: {
+      state: serialState,
+      irqFd: serialIrq,
+      outputFd: serialOutput.fd,
+      inputFd: serialInput.fd,
+      readyFd: eventFd(),
+    },
+    cmos,
+    virtio,
+    ioControlFd: eventFd(),
+    control,
+  };
+  for (const { model, state } of virtio) {
+    new VirtioState(model, wordsOf(plan, state), () => undefined).initialize();
+  }
+
+  const commandLine = joinCommandLine(machine.commandLine, ...virtio.map(window).map(virtioMmioParameter));
+  const kernel = load(machine, memory, commandLine);
+  const cpuid = kvm.getSupportedCpuid();
+  const tscDeadline = kvm.checkExtension("KVM_CAP_TSC_DEADLINE_TIMER") > 0;
+  const vcpus = Array.from({ length: machine.cpus }, (_, index): VcpuPlan => {
+    const fd = vm.createVcpu(index);
+    cleanup.add(() => close(fd));
+    return {
+      index,
+      fd,
+      cpuid: vcpuCpuid(cpuid, { index, cpus: machine.cpus, tscDeadline }),
+      entry: index === 0 ? kernel.entry : undefined,
+    };
+  });
+
+  return {
+    plan,
+    vcpus,
+    control: new ControlBlock(plan.shared, control.offset, control.bytes),
+    kernel,
+    commandLine,
+    streams: {
+      serialOutput: serialOutput.stream,
+      serialInput: serialInput.stream,
+      consoleOutput: consolePipes?.output.stream,
+      consoleInput: consolePipes?.input.stream,
+      controlOutput: consolePipes?.controlOutput.stream,
+      controlInput: consolePipes?.controlInput.stream,
+      closeGuestEnds: () => {
+        for (const pipe of pipes) pipe.closeWorkerEnd();
+      },
+    },
+  };
+}
+
+function keep<T>(list: T[], item: T): T {
+  list.push(item);
+  return item;
+}
+
+function window({ base, irq }: VirtioPlan): { base: number; size: number; irq: number } {
+  return { base, size: VIRTIO_MMIO_SIZE, irq };
+}
+
+function diskRequest(disk: ResolvedMachine["disks"][number], cleanup: Cleanup): DeviceRequest {
+  const { path, readOnly, ephemeral, serial } = disk;
+  const { fd, size } = openDisk(path, { readOnly, ephemeral });
+  cleanup.add(() => close(fd));
+  return { model: blkModel({ size, readOnly }), backend: { type: "blk", fd, size, readOnly, serial } };
+}
+
+function connectDevice(
+  { model, backend }: DeviceRequest,
+  index: number,
+  vm: Vm,
+  layout: SharedLayout,
+  eventFd: () => number,
+): VirtioPlan {
+  const irq = VIRTIO_IRQS[index];
+  if (irq === undefined) throw new TsvmError("ERR_DESCRIPTION", "more devices than interrupt lines");
+  const base = VIRTIO_MMIO_BASE + index * VIRTIO_MMIO_SIZE;
+  const irqFd = eventFd();
+  vm.irqfd(irqFd, irq);
+  const notifyFds = model.queueSizes.map((_, queue) => {
+    const fd = eventFd();
+    vm.ioeventfd(fd, base + R.QueueNotify, queue);
+    return fd;
+  });
+  return {
+    model,
+    state: layout.add(VirtioState.bytes(model)),
+    base,
+    irq,
+    irqFd,
+    wakeFd: eventFd(),
+    notifyFds,
+    backend,
+  };
+}
+
+/** True where KVM hands instructions that its emulator lacks to us, with registers in the kvm_run page. */
+function enableEmulationExits(vm: Vm): boolean {
+  if (vm.checkExtension("KVM_CAP_EXIT_ON_EMULATION_FAILURE") > 0) {
+    vm.enableCap("KVM_CAP_EXIT_ON_EMULATION_FAILURE", 1n);
+  }
+  const ALL_REGISTERS = 7;
+  return (vm.checkExtension("KVM_CAP_SYNC_REGS") & ALL_REGISTERS) === ALL_REGISTERS;
+}
+
+function load(machine: ResolvedMachine, memory: GuestMemory, cmdline: string): LoadedKernel {
+  const kernelFd = openFile(machine.kernel, "kernel");
+  try {
+    const kernel = { fd: kernelFd, path: machine.kernel, size: fstatSync(kernelFd).size };
+    const { initrd } = machine;
+    if (initrd === undefined) return loadKernel(memory, { kernel, cmdline, cpus: machine.cpus });
+    if (initrd instanceof Uint8Array) {
+      return loadKernel(memory, { kernel, initrd: { bytes: initrd }, cmdline, cpus: machine.cpus });
+    }
+    const fd = openFile(initrd, "initrd");
+    try {
+      const source = { fd, path: initrd, size: fstatSync(fd).size };
+      return loadKernel(memory, { kernel, initrd: source, cmdline, cpus: machine.cpus });
+    } finally {
+      closeSync(fd);
+    }
+  } finally {
+    closeSync(kernelFd);
+  }
+}
+
+function openFile(path: string, what: string): number {
+  let fd: number;
+  try {
+    fd = openSync(path, "r");
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    const reason =
+      code === "ENOENT" ? "no such file" : code === "EACCES" ? "permission denied" : (code ?? String(error));
+    throw new TsvmError("ERR_FILE", `${what} ${path}: ${reason}`, { cause: error });
+  }
+  if (!fstatSync(fd).isFile()) {
+    closeSync(fd);
+    throw new TsvmError("ERR_FILE", `${what} ${path}: not a regular file`);
+  }
+  return fd;
+}

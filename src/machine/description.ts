@@ -1,0 +1,102 @@
+/** The plain description of a machine: what `boot`, definition files, the library and tests all go through. */
+import { TsvmError } from "../errors.ts";
+import { MiB } from "../kvm/memory-map.ts";
+
+export interface DiskDescription {
+  /** A raw image or a block device. */
+  path: string;
+  /** The guest may not write. */
+  readOnly?: boolean;
+  /** The guest writes to a copy in memory that vanishes with the machine; the file is only read. */
+  ephemeral?: boolean;
+  /** At most 20 ASCII characters; the guest sees it in /sys/block/vdX/serial. */
+  serial?: string;
+}
+
+export interface CommandDescription {
+  /** Program and arguments; the program is looked up in the guest's PATH. */
+  argv: string[];
+  env?: Record<string, string>;
+  /** Working directory in the guest; "/" by default. */
+  cwd?: string;
+  /** Run it on the console as its terminal instead of on three separate streams. */
+  terminal?: boolean;
+}
+
+export interface MachineDescription {
+  name?: string;
+  /** Number of virtual processors. */
+  cpus: number;
+  /** Bytes of RAM. */
+  memory: number;
+  hugePages?: "none" | "transparent" | "hugetlb";
+  /** Path of a bzImage or ELF vmlinux; the bundled kernel where it is left out. */
+  kernel?: string;
+  /** Path of an initial RAM disk, instead of the small one with tsvm's init. */
+  initrd?: string;
+  /** Added at the end of the kernel command line. */
+  append?: string;
+  /** Disks in the order vda, vdb, …; the first one is the root. The bundled root where it is left out. */
+  disks?: DiskDescription[];
+  /** Which console the guest's shell is on. `virtio` needs a driver in the guest; by default: virtio for the bundled kernel. */
+  console?: "serial" | "virtio";
+  /** Run this instead of an interactive shell. */
+  command?: CommandDescription;
+}
+
+/** A description that no machine can be made from; names the property. */
+export class DescriptionError extends TsvmError {
+  override name = "DescriptionError";
+  constructor(message: string, hint?: string) {
+    super("ERR_DESCRIPTION", message, { hint });
+  }
+}
+
+const PAGE = 4096;
+const SMALLEST_MEMORY = 1 * MiB;
+export const SERIAL_LENGTH = 20;
+/** As many windows as there are interrupt lines for them; one is the random number generator, one the console. */
+export const MAX_DISKS = 14;
+
+/** Throws a {@link DescriptionError} for the first thing that is wrong. `hostCpuLimit` is KVM's. */
+export function validateDescription(description: MachineDescription, hostCpuLimit: number): void {
+  const { cpus, memory, disks = [], command } = description;
+  if (!Number.isInteger(cpus) || cpus < 1) {
+    throw new DescriptionError(`cpus: ${cpus} is not a whole number of at least 1`);
+  }
+  if (cpus > hostCpuLimit) {
+    throw new DescriptionError(
+      `cpus: ${cpus} is more than this host's KVM allows`,
+      `use at most ${hostCpuLimit}`,
+    );
+  }
+  if (!Number.isSafeInteger(memory) || memory < SMALLEST_MEMORY) {
+    throw new DescriptionError(
+      `memory: ${memory} bytes is less than 1 MiB`,
+      "a Linux guest wants 64 MiB or more",
+    );
+  }
+  if (memory % PAGE !== 0) {
+    throw new DescriptionError(`memory: ${memory} bytes is not a multiple of the 4096-byte page`);
+  }
+  if (disks.length > MAX_DISKS) {
+    throw new DescriptionError(`disks: ${disks.length} are more than the ${MAX_DISKS} that a machine takes`);
+  }
+  for (const { path, serial = "" } of disks) {
+    if (serial.length > SERIAL_LENGTH || !/^[\x20-\x7e]*$/.test(serial)) {
+      throw new DescriptionError(`disk ${path}: the serial number is more than 20 ASCII characters`);
+    }
+  }
+  if (command !== undefined) validateCommand(command);
+}
+
+function validateCommand({ argv, env = {}, cwd = "/" }: CommandDescription): void {
+  if (argv.length === 0) throw new DescriptionError("command: empty");
+  for (const text of [...argv, ...Object.entries(env).flat(), cwd]) {
+    if (text.includes("\0")) throw new DescriptionError("command: contains a NUL character");
+  }
+  for (const name of Object.keys(env)) {
+    if (name === "" || name.includes("="))
+      throw new DescriptionError(`command: "${name}" is no variable name`);
+  }
+}

@@ -1,0 +1,59 @@
+/** Builds a thread's own device objects over the shared state of a {@link MachinePlan}. */
+import { Bus } from "../devices/bus.ts";
+import { Cmos } from "../devices/cmos.ts";
+import { I8042 } from "../devices/i8042.ts";
+import { Serial } from "../devices/serial.ts";
+import { VirtioMmio } from "../devices/virtio/mmio.ts";
+import { VirtioState } from "../devices/virtio/state.ts";
+import { write } from "../ffi/libc.ts";
+import { allocateNative } from "../ffi/native-buffer.ts";
+import { VIRTIO_MMIO_SIZE } from "../kvm/memory-map.ts";
+import { ring } from "./doorbell.ts";
+import type { MachinePlan, SharedRange, VirtioPlan } from "./plan.ts";
+
+export const COM1_PORT = 0x3f8;
+export const COM1_IRQ = 4;
+const I8042_PORT = 0x60;
+const CMOS_PORT = 0x70;
+
+export function wordsOf(machine: MachinePlan, { offset, bytes }: SharedRange): Int32Array {
+  return new Int32Array(machine.shared, offset, bytes / 4);
+}
+
+export function serialOf(machine: MachinePlan): Serial {
+  const { state, irqFd, outputFd, readyFd } = machine.serial;
+  const byte = allocateNative(1);
+  const value = new Uint8Array(byte.buffer);
+  return new Serial(wordsOf(machine, state), {
+    interrupt: () => ring(irqFd),
+    transmit: (sent) => {
+      value[0] = sent;
+      // A full pipe blocks: the guest waits for whoever reads its console. A closed one loses the byte.
+      write(outputFd, byte.address, 1);
+    },
+    receiveReady: () => ring(readyFd),
+  });
+}
+
+export function virtioStateOf(machine: MachinePlan, { model, state, irqFd }: VirtioPlan): VirtioState {
+  return new VirtioState(model, wordsOf(machine, state), () => ring(irqFd));
+}
+
+/** The port I/O space of a vCPU thread. `reset` is called when the guest asks for a reset. */
+export function buildPioBus(machine: MachinePlan, reset: () => void): Bus {
+  const bus = new Bus();
+  bus.insert(serialOf(machine), COM1_PORT, Serial.PORTS);
+  bus.insert(new I8042(reset), I8042_PORT, I8042.PORTS);
+  bus.insert(new Cmos(wordsOf(machine, machine.cmos)), CMOS_PORT, Cmos.PORTS);
+  return bus;
+}
+
+/** The MMIO space of a vCPU thread. */
+export function buildMmioBus(machine: MachinePlan): Bus {
+  const bus = new Bus();
+  for (const plan of machine.virtio) {
+    const device = new VirtioMmio(virtioStateOf(machine, plan), () => ring(plan.wakeFd));
+    bus.insert(device, plan.base, VIRTIO_MMIO_SIZE);
+  }
+  return bus;
+}

@@ -1,0 +1,183 @@
+/**
+ * The protocol between tsvm and its init in the guest (firmware/init, docs/guest.md). It runs over the console port
+ * `tsvm.control` as frames: type (1 byte), 3 zero bytes, payload length (u32, little endian), payload.
+ *
+ * The guest is not trusted: a frame that is too long or of an unknown type ends the session with an error.
+ */
+import { TsvmError } from "../errors.ts";
+
+export const CONTROL_PORT_NAME = "tsvm.control";
+const PROTOCOL_VERSION = 1;
+const HEADER = 8;
+const LARGEST_PAYLOAD = 1 << 20;
+
+/** guest → host */
+const HELLO = 0x48; // 'H'
+const STDOUT = 0x4f; // 'O'
+const STDERR = 0x45; // 'E'
+const EXIT = 0x58; // 'X'
+/** host → guest */
+const RUN = 0x52; // 'R'
+const STDIN = 0x49; // 'I'
+const STDIN_END = 0x43; // 'C'
+const SIGNAL = 0x53; // 'S'
+
+/** Bits of the first word of a RUN frame. */
+const RUN_TERMINAL = 1 << 0;
+const RUN_READ_ONLY = 1 << 1;
+const RUN_NO_DISK = 1 << 2;
+const RUN_SHELL = 1 << 3;
+
+export class GuestProtocolError extends TsvmError {
+  override name = "GuestProtocolError";
+  constructor(message: string) {
+    super("ERR_GUEST_PROTOCOL", `the guest's init broke the protocol: ${message}`);
+  }
+}
+
+/** How the command in the guest ended. */
+export type CommandExit =
+  | { readonly kind: "exited"; readonly status: number }
+  | { readonly kind: "signaled"; readonly signal: number }
+  | { readonly kind: "not-started"; readonly errno: number; readonly message: string };
+
+export interface RunRequest {
+  /** Empty: the shell of the bundled root, or the root's own /sbin/init. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  readonly terminal: boolean;
+  /** An interactive shell on the console. */
+  readonly shell: boolean;
+  /** Block device of the root, "" for none. */
+  readonly root: string;
+  readonly rootReadOnly: boolean;
+  /** "" lets the guest try what it knows. */
+  readonly rootFsType: string;
+  readonly hostname: string;
+}
+
+export function encodeRun(request: RunRequest): Uint8Array {
+  const flags =
+    (request.terminal ? RUN_TERMINAL : 0) |
+    (request.rootReadOnly ? RUN_READ_ONLY : 0) |
+    (request.root === "" ? RUN_NO_DISK : 0) |
+    (request.shell ? RUN_SHELL : 0);
+  const environment = Object.entries(request.env).map(([name, value]) => `${name}=${value}`);
+  const payload = Buffer.concat([
+    word(flags),
+    ...strings(request.argv),
+    ...strings(environment),
+    text(request.cwd),
+    text(request.root),
+    text(request.rootFsType),
+    text(request.hostname),
+  ]);
+  if (payload.length > LARGEST_PAYLOAD) {
+    throw new TsvmError("ERR_DESCRIPTION", "the command and its environment are longer than 1 MiB");
+  }
+  return frame(RUN, payload);
+}
+
+export function encodeStdin(bytes: Uint8Array): Uint8Array {
+  return frame(STDIN, bytes);
+}
+
+export function encodeStdinEnd(): Uint8Array {
+  return frame(STDIN_END, new Uint8Array(0));
+}
+
+export function encodeSignal(signal: number): Uint8Array {
+  return frame(SIGNAL, word(signal));
+}
+
+/** What {@link FrameReader} reports. */
+export interface GuestEvents {
+  hello(): void;
+  stdout(bytes: Buffer): void;
+  stderr(bytes: Buffer): void;
+  exit(exit: CommandExit): void;
+}
+
+/** Cuts the guest's byte stream into frames. Holds at most one incomplete frame. */
+export class FrameReader {
+  #buffered: Buffer = Buffer.alloc(0);
+  readonly #events: GuestEvents;
+
+  constructor(events: GuestEvents) {
+    this.#events = events;
+  }
+
+  /** Throws {@link GuestProtocolError}. */
+  push(bytes: Buffer): void {
+    let data = this.#buffered.length === 0 ? bytes : Buffer.concat([this.#buffered, bytes]);
+    while (data.length >= HEADER) {
+      const length = data.readUInt32LE(4);
+      if (length > LARGEST_PAYLOAD) throw new GuestProtocolError(`a frame of ${length} bytes`);
+      if (data.length < HEADER + length) break;
+      this.#dispatch(data[0]!, data.subarray(HEADER, HEADER + length));
+      data = data.subarray(HEADER + length);
+    }
+    this.#buffered = data;
+  }
+
+  #dispatch(type: number, payload: Buffer): void {
+    switch (type) {
+      case HELLO: {
+        const version = payload.length >= 4 ? payload.readUInt32LE(0) : 0;
+        if (version !== PROTOCOL_VERSION) throw new GuestProtocolError(`version ${version}`);
+        this.#events.hello();
+        return;
+      }
+      case STDOUT:
+        this.#events.stdout(payload);
+        return;
+      case STDERR:
+        this.#events.stderr(payload);
+        return;
+      case EXIT:
+        this.#events.exit(decodeExit(payload));
+        return;
+      default:
+        throw new GuestProtocolError(`a frame of type ${type}`);
+    }
+  }
+}
+
+function decodeExit(payload: Buffer): CommandExit {
+  if (payload.length < 8) throw new GuestProtocolError("a short exit frame");
+  const kind = payload.readUInt32LE(0);
+  const value = payload.readUInt32LE(4);
+  switch (kind) {
+    case 0:
+      return { kind: "exited", status: value & 0xff };
+    case 1:
+      return { kind: "signaled", signal: value & 0x7f };
+    case 2:
+      return { kind: "not-started", errno: value, message: payload.subarray(8).toString("utf8") };
+    default:
+      throw new GuestProtocolError(`an exit frame of kind ${kind}`);
+  }
+}
+
+function frame(type: number, payload: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(HEADER + payload.length);
+  bytes[0] = type;
+  bytes.writeUInt32LE(payload.length, 4);
+  bytes.set(payload, HEADER);
+  return bytes;
+}
+
+function word(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
+}
+
+function text(value: string): Buffer {
+  return Buffer.from(`${value}\0`, "utf8");
+}
+
+function strings(values: readonly string[]): Buffer[] {
+  return [word(values.length), ...values.map(text)];
+}

@@ -1,0 +1,51 @@
+/** The host's end of the conversation with tsvm's init in the guest. */
+import type { Writable } from "node:stream";
+import {
+  encodeRun,
+  encodeSignal,
+  encodeStdin,
+  encodeStdinEnd,
+  FrameReader,
+  type GuestEvents,
+  type RunRequest,
+} from "./guest-init.ts";
+
+/** Keeps one frame well below what the guest buffers. */
+const LARGEST_STDIN_FRAME = 32 * 1024;
+
+export class GuestSession {
+  readonly #input: Writable;
+  readonly #reader: FrameReader;
+
+  constructor(input: Writable, events: GuestEvents) {
+    this.#input = input;
+    this.#reader = new FrameReader(events);
+  }
+
+  /** Bytes from the guest. Throws a GuestProtocolError. */
+  receive(bytes: Buffer): void {
+    this.#reader.push(bytes);
+  }
+
+  /** Waits in the port until init opens it. */
+  run(request: RunRequest): void {
+    this.#input.write(encodeRun(request));
+  }
+
+  /** False when the guest is behind: more should wait for the stream's `drain`. */
+  writeStdin(bytes: Uint8Array): boolean {
+    let room = true;
+    for (let at = 0; at < bytes.length; at += LARGEST_STDIN_FRAME) {
+      room = this.#input.write(encodeStdin(bytes.subarray(at, at + LARGEST_STDIN_FRAME)));
+    }
+    return room;
+  }
+
+  endStdin(): void {
+    this.#input.write(encodeStdinEnd());
+  }
+
+  signal(signal: number): void {
+    this.#input.write(encodeSignal(signal));
+  }
+}

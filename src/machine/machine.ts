@@ -1,0 +1,415 @@
+/**
+ * One running machine, seen from the main thread: starts its threads, carries bytes to and from the guest, notices why it
+ * ends, and takes everything down in the right order.
+ */
+import { EventEmitter } from "node:events";
+import type { Socket } from "node:net";
+import { vcpuLimit } from "../kvm/limits.ts";
+import { Kvm } from "../kvm/kvm.ts";
+import type { WindowSize } from "../devices/virtio/console.ts";
+import { TsvmError } from "../errors.ts";
+import { assemble, type Assembly } from "./assemble.ts";
+import { Cleanup } from "./cleanup.ts";
+import { monotonicNow } from "./clock.ts";
+import { VcpuCommand, VcpuState, type ExitCounts } from "./control.ts";
+import { validateDescription, type MachineDescription } from "./description.ts";
+import { ring } from "./doorbell.ts";
+import { GuestSession } from "./guest-session.ts";
+import type { CommandExit } from "./guest-init.ts";
+import { kick } from "./kick.ts";
+import { PanicWatcher } from "./panic.ts";
+import type { WorkerError, WorkerMessage, WorkerTask } from "./plan.ts";
+import { resolveMachine, type ResolvedMachine } from "./resolve.ts";
+import { runTask } from "./worker-pool.ts";
+
+/** Why a machine is no more. */
+export type StopReason =
+  /** The command (or shell) in the guest ended; see `command`. */
+  | "command"
+  /** The guest reset itself: how Linux without ACPI powers off with `reboot=k`. */
+  | "reset"
+  /** All processors halted with interrupts off. */
+  | "halt"
+  /** The guest powered off. */
+  | "shutdown"
+  | "triple-fault"
+  /** The kernel panicked; see `panic`. */
+  | "panic"
+  /** The guest did what cannot be carried out, or tsvm failed; see `error`. */
+  | "crash"
+  /** {@link Machine.stop} was called. */
+  | "stopped";
+
+/** Moments in ms of the monotonic clock; undefined where one was not reached. */
+export interface Timeline {
+  readonly start: number;
+  /** All is loaded and the threads have been told. */
+  readonly loaded: number;
+  readonly firstEntry: number | undefined;
+  readonly firstExit: number | undefined;
+  readonly firstConsoleByte: number | undefined;
+  /** tsvm's init reported. */
+  readonly userland: number | undefined;
+  readonly stopped: number;
+}
+
+export interface StopReport {
+  readonly reason: StopReason;
+  readonly command: CommandExit | undefined;
+  readonly panic: string | undefined;
+  readonly error: TsvmError | undefined;
+  readonly timeline: Timeline;
+  readonly exits: ExitCounts;
+}
+
+/** An error of one of the machine's threads. */
+export class MachineError extends TsvmError {
+  override name = "MachineError";
+}
+
+export interface MachineEvents {
+  /** Bytes of the guest's console: the serial port, or port 0 of the virtio console. */
+  console: [bytes: Buffer, source: "serial" | "virtio"];
+  stdout: [bytes: Buffer];
+  stderr: [bytes: Buffer];
+  userland: [];
+}
+
+export interface BootOptions {
+  windowSize?: WindowSize;
+}
+
+const DEFAULT_WINDOW: WindowSize = { rows: 25, columns: 80 };
+const PROBE_INTERVAL_MS = 200;
+const LONGEST_PROBE_INTERVAL_MS = 1000;
+
+/**
+ * @example
+ * const machine = await Machine.boot({ cpus: 1, memory: 64 * 2 ** 20, command: { argv: ["uname", "-a"] } });
+ * machine.on("stdout", (bytes) => process.stdout.write(bytes));
+ * const { command } = await machine.stopped;
+ */
+export class Machine extends EventEmitter<MachineEvents> {
+  /** Resolves when nothing of the machine is left, whatever the reason; never rejects. */
+  readonly stopped: Promise<StopReport>;
+  /** The kernel command line. */
+  readonly commandLine: string;
+  readonly #assembly: Assembly;
+  readonly #cleanup: Cleanup;
+  readonly #session: GuestSession | undefined;
+  readonly #panics = [new PanicWatcher(), new PanicWatcher()] as const;
+  readonly #running = new Set<WorkerTask>();
+  readonly #start: number;
+  readonly #loaded: number;
+  #firstConsoleByte: number | undefined;
+  #userland: number | undefined;
+  #reason: StopReason | undefined;
+  #command: CommandExit | undefined;
+  #error: TsvmError | undefined;
+  #probeTimer: NodeJS.Timeout | undefined;
+  #resolveStopped!: (report: StopReport) => void;
+  #takenDown = false;
+
+  private constructor(assembly: Assembly, resolved: ResolvedMachine, cleanup: Cleanup, start: number) {
+    super();
+    this.#assembly = assembly;
+    this.#cleanup = cleanup;
+    this.#start = start;
+    this.commandLine = assembly.commandLine;
+    this.stopped = new Promise((resolve) => {
+      this.#resolveStopped = resolve;
+    });
+    const { streams } = assembly;
+    this.#session = streams.controlInput === undefined ? undefined : this.#openSession(streams.controlInput);
+    this.#listen();
+    if (resolved.run !== undefined) this.#session?.run(resolved.run);
+    this.#launch();
+    this.#loaded = monotonicNow();
+    this.#probe(PROBE_INTERVAL_MS);
+  }
+
+  /** Makes the machine and starts it. Throws a TsvmError, with nothing left behind, where that cannot be done. */
+  static async boot(description: MachineDescription, options: BootOptions = {}): Promise<Machine> {
+    const start = monotonicNow();
+    const cleanup = new Cleanup();
+    try {
+      const kvm = Kvm.open();
+      cleanup.add(() => kvm.close());
+      validateDescription(description, vcpuLimit(kvm));
+      const resolved = resolveMachine(description);
+      const assembly = assemble(resolved, kvm, options.windowSize ?? DEFAULT_WINDOW, cleanup);
+      const machine = new Machine(assembly, resolved, cleanup, start);
+      live.add(machine);
+      await Promise.resolve();
+      return machine;
+    } catch (error) {
+      cleanup.run();
+      throw error;
+    }
+  }
+
+  /** Types on the guest's console. */
+  writeConsole(bytes: Uint8Array): void {
+    const { consoleInput, serialInput } = this.#assembly.streams;
+    (consoleInput ?? serialInput).write(bytes);
+  }
+
+  /** Tells the guest how large the terminal behind its console is. */
+  resizeConsole(size: WindowSize): void {
+    this.#assembly.control.windowSize = size;
+    ring(this.#assembly.plan.ioControlFd);
+  }
+
+  /** Standard input of the command. False when the guest takes it slower than it comes: wait for {@link onceStdinDrained}. */
+  writeStdin(bytes: Uint8Array): boolean {
+    return this.#session?.writeStdin(bytes) ?? true;
+  }
+
+  /** What the guest is to be sent has gone. */
+  onceStdinDrained(listener: () => void): void {
+    this.#assembly.streams.controlInput?.once("drain", listener);
+  }
+
+  endStdin(): void {
+    this.#session?.endStdin();
+  }
+
+  /** Sends a signal to the command in the guest. */
+  signalCommand(signal: number): void {
+    this.#session?.signal(signal);
+  }
+
+  /** Holds back output of the guest, which then waits; for consumers that are slower than the guest. */
+  pauseOutput(): void {
+    if (!this.#takenDown) for (const stream of this.#outputs()) stream.pause();
+  }
+
+  resumeOutput(): void {
+    for (const stream of this.#outputs()) stream.resume();
+  }
+
+  /** Exits to user space so far. */
+  get exits(): ExitCounts {
+    return this.#assembly.control.exits;
+  }
+
+  /**
+   * Interrupts all processors briefly. Where each was before is in {@link instructionPointers} about 0.1 ms later.
+   * A profiler calls this often.
+   */
+  probe(): void {
+    const { control, vcpus } = this.#assembly;
+    for (const { index } of vcpus) {
+      const vcpu = control.vcpu(index);
+      vcpu.request(VcpuCommand.Probe);
+      if (vcpu.tid !== 0) kick(vcpu.tid);
+    }
+  }
+
+  /** The instruction pointer of each processor at its last probe. */
+  get instructionPointers(): bigint[] {
+    const { control, vcpus } = this.#assembly;
+    return vcpus.map(({ index }) => control.vcpu(index).rip);
+  }
+
+  /** Ends the machine at once, as if its power was cut. Resolves when nothing of it is left. */
+  async stop(): Promise<StopReport> {
+    this.#end("stopped");
+    return this.stopped;
+  }
+
+  /** Gets all threads out of the guest without waiting for anything; for the end of the process. */
+  abandon(): void {
+    const { control, plan, vcpus } = this.#assembly;
+    for (const { index } of vcpus) {
+      const vcpu = control.vcpu(index);
+      vcpu.request(VcpuCommand.Stop);
+      if (vcpu.tid !== 0) kick(vcpu.tid);
+    }
+    control.requestIoStop();
+    ring(plan.ioControlFd);
+  }
+
+  #launch(): void {
+    const { plan, vcpus } = this.#assembly;
+    this.#runTask({ role: "io", machine: plan });
+    for (const vcpu of vcpus) this.#runTask({ role: "vcpu", machine: plan, vcpu });
+  }
+
+  #runTask(task: WorkerTask): void {
+    this.#running.add(task);
+    runTask(
+      task,
+      (message) => this.#onMessage(task, message),
+      (error) => {
+        this.#fail(
+          new MachineError("ERR_INTERNAL", `a thread of the machine died: ${error.message}`, {
+            cause: error,
+          }),
+        );
+        this.#finished(task);
+      },
+    );
+  }
+
+  #onMessage(task: WorkerTask, message: WorkerMessage): void {
+    switch (message.type) {
+      case "guest-stop":
+        this.#end(message.stop.kind);
+        return;
+      case "failed":
+        this.#fail(revive(message.error));
+        return;
+      case "finished":
+        this.#finished(task);
+    }
+  }
+
+  #fail(error: TsvmError): void {
+    this.#error ??= error;
+    this.#end("crash");
+  }
+
+  #finished(task: WorkerTask): void {
+    this.#running.delete(task);
+    if (this.#reason === undefined)
+      this.#fail(new MachineError("ERR_INTERNAL", "a thread of the machine ended early"));
+    const vcpusLeft = [...this.#running].some(({ role }) => role === "vcpu");
+    // The I/O thread goes last: what the guest has written up to its end still comes out.
+    if (!vcpusLeft) {
+      this.#assembly.control.requestIoStop();
+      ring(this.#assembly.plan.ioControlFd);
+    }
+    if (this.#running.size === 0) void this.#takeDown();
+  }
+
+  #end(reason: StopReason): void {
+    if (this.#reason !== undefined) return;
+    this.#reason = reason;
+    clearTimeout(this.#probeTimer);
+    const { control, vcpus } = this.#assembly;
+    for (const { index } of vcpus) {
+      const vcpu = control.vcpu(index);
+      vcpu.request(VcpuCommand.Stop);
+      if (vcpu.tid !== 0) kick(vcpu.tid);
+    }
+    // A vCPU that waits for room in a full pipe must get it.
+    this.resumeOutput();
+  }
+
+  async #takeDown(): Promise<void> {
+    if (this.#takenDown) return;
+    this.#takenDown = true;
+    this.#assembly.streams.closeGuestEnds();
+    this.resumeOutput();
+    await Promise.all(this.#outputs().map(streamEnd));
+    const exits = this.exits;
+    const timeline = this.#timeline();
+    this.#cleanup.run();
+    live.delete(this);
+    const panic = this.#panics.map((watcher) => watcher.panic).find((line) => line !== undefined);
+    this.#resolveStopped({
+      reason: panic !== undefined && this.#reason !== "command" ? "panic" : this.#reason!,
+      command: this.#command,
+      panic,
+      error: this.#error,
+      timeline,
+      exits,
+    });
+  }
+
+  #timeline(): Timeline {
+    const { firstEntry, firstExit } = this.#assembly.control;
+    return {
+      start: this.#start,
+      loaded: this.#loaded,
+      firstEntry: firstEntry === 0 ? undefined : firstEntry,
+      firstExit: firstExit === 0 ? undefined : firstExit,
+      firstConsoleByte: this.#firstConsoleByte,
+      userland: this.#userland,
+      stopped: monotonicNow(),
+    };
+  }
+
+  #openSession(input: Socket): GuestSession {
+    return new GuestSession(input, {
+      hello: () => {
+        this.#userland = monotonicNow();
+        this.emit("userland");
+      },
+      stdout: (bytes) => this.emit("stdout", bytes),
+      stderr: (bytes) => this.emit("stderr", bytes),
+      exit: (exit) => {
+        this.#command = exit;
+        this.#end("command");
+      },
+    });
+  }
+
+  #outputs(): Socket[] {
+    const { serialOutput, consoleOutput, controlOutput } = this.#assembly.streams;
+    return [serialOutput, consoleOutput, controlOutput].filter((stream) => stream !== undefined);
+  }
+
+  #listen(): void {
+    const { serialOutput, consoleOutput, controlOutput } = this.#assembly.streams;
+    const onConsole =
+      (source: "serial" | "virtio", watcher: PanicWatcher) =>
+      (bytes: Buffer): void => {
+        this.#firstConsoleByte ??= monotonicNow();
+        watcher.push(bytes);
+        this.emit("console", bytes, source);
+      };
+    serialOutput.on("data", onConsole("serial", this.#panics[0]));
+    consoleOutput?.on("data", onConsole("virtio", this.#panics[1]));
+    controlOutput?.on("data", (bytes: Buffer) => {
+      try {
+        this.#session?.receive(bytes);
+      } catch (error) {
+        if (!(error instanceof TsvmError)) throw error;
+        this.#fail(error);
+      }
+    });
+  }
+
+  /**
+   * A processor in HLT with interrupts off never leaves the kernel by itself: look at all of them now and then. Two rounds in
+   * a row must agree, because a processor may wake another between two looks of one round.
+   */
+  #probe(interval: number, haltedBefore = false): void {
+    this.#probeTimer = setTimeout(() => {
+      const { control, vcpus } = this.#assembly;
+      const all = vcpus.map(({ index }) => control.vcpu(index));
+      const halted = all.every((vcpu) => vcpu.state === VcpuState.HaltedForGood);
+      if (halted && haltedBefore) {
+        this.#end("halt");
+        return;
+      }
+      this.probe();
+      this.#probe(halted ? PROBE_INTERVAL_MS : Math.min(interval * 1.5, LONGEST_PROBE_INTERVAL_MS), halted);
+    }, interval);
+    this.#probeTimer.unref();
+  }
+}
+
+const live = new Set<Machine>();
+// Node joins its threads at exit, and a thread inside KVM_RUN would keep it waiting for ever.
+process.on("exit", () => {
+  for (const machine of live) machine.abandon();
+});
+
+function streamEnd(stream: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    if (stream.readableEnded || stream.destroyed) resolve();
+    else {
+      stream.once("close", resolve);
+      stream.once("end", resolve);
+    }
+  });
+}
+
+function revive({ code, message, hint, stack }: WorkerError): MachineError {
+  const error = new MachineError(code, message, { hint });
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}

@@ -1,0 +1,100 @@
+/**
+ * What a worker needs to know of its machine: plain data (numbers, shared buffers, open file descriptors of this process)
+ * that survives postMessage. Each thread builds its own objects over it.
+ */
+import type { InitialCpuState } from "../boot/load-kernel.ts";
+import type { ConsolePort, WindowSize } from "../devices/virtio/console.ts";
+import type { VirtioModel } from "../devices/virtio/state.ts";
+import type { kvm_cpuid_entry2 } from "../kvm/abi/structs.ts";
+import type { GuestMemoryPlan } from "../kvm/guest-memory.ts";
+
+/** A range of the machine's SharedArrayBuffer. */
+export interface SharedRange {
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export type VirtioBackendPlan =
+  | { readonly type: "rng" }
+  | {
+      readonly type: "blk";
+      readonly fd: number;
+      readonly size: number;
+      readonly readOnly: boolean;
+      readonly serial: string;
+    }
+  | { readonly type: "console"; readonly ports: readonly ConsolePort[]; readonly size: WindowSize };
+
+export interface VirtioPlan {
+  readonly model: VirtioModel;
+  readonly state: SharedRange;
+  /** Guest physical address of the register window, and the interrupt line. */
+  readonly base: number;
+  readonly irq: number;
+  /** eventfd that raises the line. */
+  readonly irqFd: number;
+  /** eventfd by which a vCPU tells the I/O thread of a status change. */
+  readonly wakeFd: number;
+  /** ioeventfd of each queue. */
+  readonly notifyFds: readonly number[];
+  readonly backend: VirtioBackendPlan;
+}
+
+export interface SerialPlan {
+  readonly state: SharedRange;
+  readonly irqFd: number;
+  /** Blocking write end of the pipe that carries what the guest sends. */
+  readonly outputFd: number;
+  /** Non-blocking read end of the pipe with what the guest is to receive. */
+  readonly inputFd: number;
+  /** eventfd by which a vCPU says that the receive FIFO has room again. */
+  readonly readyFd: number;
+}
+
+export interface MachinePlan {
+  readonly shared: SharedArrayBuffer;
+  readonly memory: GuestMemoryPlan;
+  readonly vcpuMmapSize: number;
+  /** Whether KVM shares registers through kvm_run (KVM_CAP_SYNC_REGS). */
+  readonly syncRegs: boolean;
+  readonly serial: SerialPlan;
+  readonly cmos: SharedRange;
+  readonly virtio: readonly VirtioPlan[];
+  /** eventfd that wakes the I/O thread for {@link ControlBlock} changes. */
+  readonly ioControlFd: number;
+  readonly control: SharedRange;
+}
+
+/** What one vCPU starts with. */
+export interface VcpuPlan {
+  readonly index: number;
+  readonly fd: number;
+  readonly cpuid: readonly kvm_cpuid_entry2[];
+  /** Present for the boot processor; the others wait for INIT and SIPI. */
+  readonly entry: InitialCpuState | undefined;
+}
+
+export type WorkerTask =
+  | { readonly role: "vcpu"; readonly machine: MachinePlan; readonly vcpu: VcpuPlan }
+  | { readonly role: "io"; readonly machine: MachinePlan };
+
+/** Why a guest stopped of its own accord, as a vCPU sees it. */
+export type GuestStop =
+  | { readonly kind: "reset" }
+  | { readonly kind: "halt" }
+  | { readonly kind: "shutdown" }
+  | { readonly kind: "triple-fault" };
+
+/** What a worker says to the main thread. */
+export type WorkerMessage =
+  | { readonly type: "guest-stop"; readonly vcpu: number; readonly stop: GuestStop }
+  | { readonly type: "failed"; readonly error: WorkerError }
+  | { readonly type: "finished" };
+
+/** A TsvmError (or any other) that crosses threads as plain data. */
+export interface WorkerError {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | undefined;
+  readonly stack: string | undefined;
+}

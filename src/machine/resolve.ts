@@ -1,0 +1,103 @@
+/** Fills in a description's defaults: bundled files, init, kernel command line. */
+import { readFileSync } from "node:fs";
+import { cpioArchive } from "../boot/cpio.ts";
+import { bundledFile } from "../images/bundled.ts";
+import { isSoftwareKvm } from "../kvm/host.ts";
+import type { MachineDescription } from "./description.ts";
+import type { RunRequest } from "./guest-init.ts";
+
+export interface ResolvedDisk {
+  readonly path: string;
+  readonly readOnly: boolean;
+  readonly ephemeral: boolean;
+  readonly serial: string;
+}
+
+/** A description with every decision taken. */
+export interface ResolvedMachine {
+  readonly cpus: number;
+  readonly memory: number;
+  readonly hugePages: "none" | "transparent" | "hugetlb";
+  readonly kernel: string;
+  /** A path, or the bytes of one that tsvm makes. */
+  readonly initrd: string | Uint8Array | undefined;
+  readonly commandLine: string;
+  readonly disks: readonly ResolvedDisk[];
+  readonly virtioConsole: boolean;
+  /** What tsvm's init is told; undefined where the guest boots by itself. */
+  readonly run: RunRequest | undefined;
+}
+
+/** Wanted by every guest: serial console, reset through the keyboard controller, a panic ends the machine. */
+const COMMON_PARAMETERS = ["console=ttyS0", "reboot=k", "panic=-1"];
+/** What the bundled kernel need not look for. */
+const BUNDLED_PARAMETERS = ["quiet", "tsc=reliable", "no_timer_check", "8250.nr_uarts=1"];
+/**
+ * On a software KVM every kernel instruction is emulated, and CPUID cannot hide features. These kernel features cost exits or many
+ * steps there: ERMS, FSRM (string moves), SMAP (CLAC/STAC), CX16, POPCNT. docs/software-kvm.md.
+ */
+const SOFTWARE_KVM_PARAMETERS = ["clearcpuid=297,580,308,141,151"];
+
+/** Reads the bundled files where the description asks for them. Throws TsvmError. */
+export function resolveMachine(description: MachineDescription): ResolvedMachine {
+  const bundled = description.kernel === undefined;
+  const ownInit = description.initrd === undefined && (bundled || description.command !== undefined);
+  const disks = (description.disks ?? []).map(
+    ({ path, readOnly = false, ephemeral = false, serial = "" }): ResolvedDisk => ({
+      path,
+      readOnly,
+      ephemeral,
+      serial,
+    }),
+  );
+  const bundledRoot = ownInit && disks.length === 0;
+  if (bundledRoot) {
+    disks.push({ path: bundledFile("rootfs.ext4"), readOnly: false, ephemeral: true, serial: "tsvm-root" });
+  }
+  const console = description.console ?? (bundled ? "virtio" : "serial");
+  const rootReadOnly = disks[0]?.readOnly ?? true;
+  const parameters = [
+    ...COMMON_PARAMETERS,
+    ...(bundled ? BUNDLED_PARAMETERS : []),
+    ...(bundled && isSoftwareKvm() ? SOFTWARE_KVM_PARAMETERS : []),
+    ...(!ownInit && disks.length > 0 ? ["root=/dev/vda", rootReadOnly ? "ro" : "rw"] : []),
+    ...(description.append === undefined ? [] : [description.append]),
+  ];
+  return {
+    cpus: description.cpus,
+    memory: description.memory,
+    hugePages: description.hugePages ?? "none",
+    kernel: description.kernel ?? bundledFile("vmlinux"),
+    initrd: ownInit ? initramfsWithInit() : description.initrd,
+    commandLine: parameters.join(" "),
+    disks,
+    virtioConsole: console === "virtio" || ownInit,
+    run: ownInit ? runRequest(description, { bundledRoot, rootReadOnly }) : undefined,
+  };
+}
+
+/** tsvm's init, and the console that the kernel opens for it. */
+function initramfsWithInit(): Uint8Array {
+  return cpioArchive([
+    { type: "directory", path: "dev" },
+    { type: "char-device", path: "dev/console", major: 5, minor: 1 },
+    { type: "file", path: "init", mode: 0o755, content: readFileSync(bundledFile("init")) },
+  ]);
+}
+
+function runRequest(
+  { command, name }: MachineDescription,
+  root: { bundledRoot: boolean; rootReadOnly: boolean },
+): RunRequest {
+  return {
+    argv: command?.argv ?? [],
+    env: command?.env ?? {},
+    cwd: command?.cwd ?? "/",
+    terminal: command?.terminal ?? false,
+    shell: command === undefined && root.bundledRoot,
+    root: "/dev/vda",
+    rootReadOnly: root.rootReadOnly,
+    rootFsType: root.bundledRoot ? "ext4" : "",
+    hostname: name ?? "tsvm",
+  };
+}

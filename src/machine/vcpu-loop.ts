@@ -1,0 +1,223 @@
+/**
+ * A vCPU thread: KVM_RUN, one switch on the exit reason, KVM_RUN again. Synchronous, and free of allocation for the exits
+ * that devices cause.
+ */
+import type { Bus } from "../devices/bus.ts";
+import { EAGAIN, EINTR } from "../ffi/constants.ts";
+import { SystemCallError } from "../ffi/errno.ts";
+import { errno } from "../ffi/libc.ts";
+import {
+  KVM_EXIT_FAIL_ENTRY,
+  KVM_EXIT_INTERNAL_ERROR,
+  KVM_EXIT_INTR,
+  KVM_EXIT_IO,
+  KVM_EXIT_MMIO,
+  KVM_EXIT_SHUTDOWN,
+  KVM_EXIT_SYSTEM_EVENT,
+  KVM_SYSTEM_EVENT_RESET,
+} from "../kvm/abi/constants.ts";
+import {
+  KVM_EXIT_IO_OUT,
+  kvm_exit_io,
+  kvm_exit_mmio,
+  KVM_MP_STATE_HALTED,
+  KVM_MP_STATE_INIT_RECEIVED,
+  KVM_MP_STATE_UNINITIALIZED,
+  kvm_run,
+} from "../kvm/abi/structs.ts";
+import { GuestMemory } from "../kvm/guest-memory.ts";
+import { Vcpu } from "../kvm/vcpu.ts";
+import { monotonicNow } from "./clock.ts";
+import { ControlBlock, VcpuCommand, VcpuState, type VcpuControl } from "./control.ts";
+import { buildMmioBus, buildPioBus } from "./devices.ts";
+import { EmulationAssist } from "./emulation-assist.ts";
+import { entryFailure, unexpectedExit } from "./exit-errors.ts";
+import { acceptKicks, consumeKick } from "./kick.ts";
+import type { GuestStop, MachinePlan, VcpuPlan } from "./plan.ts";
+import { setUpVcpu } from "./vcpu-setup.ts";
+
+const EXIT_REASON = kvm_run.offset.exit_reason / 4;
+const EXIT = kvm_run.offset.exit;
+const IO_DIRECTION = EXIT + kvm_exit_io.offset.direction;
+const IO_SIZE = EXIT + kvm_exit_io.offset.size;
+const IO_PORT = (EXIT + kvm_exit_io.offset.port) / 2;
+const IO_COUNT = (EXIT + kvm_exit_io.offset.count) / 4;
+const IO_DATA_OFFSET = (EXIT + kvm_exit_io.offset.data_offset) / 4;
+const MMIO_ADDR = (EXIT + kvm_exit_mmio.offset.phys_addr) / 4;
+const MMIO_DATA = EXIT + kvm_exit_mmio.offset.data;
+const MMIO_LEN = (EXIT + kvm_exit_mmio.offset.len) / 4;
+const MMIO_IS_WRITE = EXIT + kvm_exit_mmio.offset.is_write;
+
+const RIP = 16;
+const RFLAGS = 17;
+const RFLAGS_IF = 0x200n;
+
+/**
+ * Runs one vCPU until the guest stops (the result says how) or the main thread asks it to (undefined).
+ * Throws where the guest cannot go on.
+ */
+export function runVcpuLoop(machine: MachinePlan, plan: VcpuPlan): GuestStop | undefined {
+  const block = new ControlBlock(machine.shared, machine.control.offset, machine.control.bytes);
+  const control = block.vcpu(plan.index);
+  const vcpu = new Vcpu(plan.fd, machine.vcpuMmapSize);
+  try {
+    setUpVcpu(vcpu, plan);
+    const assist = new EmulationAssist(
+      vcpu,
+      () => new GuestMemory(machine.memory),
+      plan.cpuid,
+      block.memoryLock,
+      machine.syncRegs,
+    );
+    const loop = new VcpuLoop(machine, vcpu, control, assist);
+    control.tid = acceptKicks(vcpu);
+    // From here on a stop request comes with a kick; one made before shows in the command.
+    if (control.command === VcpuCommand.Stop) return undefined;
+    control.state = VcpuState.Running;
+    return loop.run(plan.entry !== undefined);
+  } finally {
+    control.tid = 0;
+    control.state = VcpuState.Finished;
+    vcpu.unmap();
+  }
+}
+
+class VcpuLoop {
+  readonly #vcpu: Vcpu;
+  readonly #control: VcpuControl;
+  readonly #assist: EmulationAssist;
+  readonly #pio: Bus;
+  readonly #mmio: Bus;
+  #stop: GuestStop | undefined;
+
+  constructor(machine: MachinePlan, vcpu: Vcpu, control: VcpuControl, assist: EmulationAssist) {
+    this.#vcpu = vcpu;
+    this.#control = control;
+    this.#assist = assist;
+    this.#pio = buildPioBus(machine, () => {
+      this.#stop = { kind: "reset" };
+    });
+    this.#mmio = buildMmioBus(machine);
+  }
+
+  run(isBootProcessor: boolean): GuestStop | undefined {
+    const vcpu = this.#vcpu;
+    const page32 = vcpu.runPage32;
+    if (isBootProcessor) this.#control.markFirstEntry(monotonicNow());
+    let first = isBootProcessor;
+    for (;;) {
+      const result = vcpu.run();
+      if (first) {
+        this.#control.markFirstExit(monotonicNow());
+        first = false;
+      }
+      if (result < 0) {
+        if (this.#interrupted(errno())) return undefined;
+        continue;
+      }
+      switch (page32[EXIT_REASON]) {
+        case KVM_EXIT_IO:
+          this.#control.countIo();
+          this.#handleIo();
+          break;
+        case KVM_EXIT_MMIO:
+          this.#control.countMmio();
+          this.#handleMmio();
+          break;
+        case KVM_EXIT_INTR:
+          break;
+        case KVM_EXIT_INTERNAL_ERROR:
+          this.#control.countAssist();
+          this.#assist.complete();
+          break;
+        case KVM_EXIT_SHUTDOWN:
+          return { kind: "triple-fault" };
+        case KVM_EXIT_SYSTEM_EVENT:
+          return { kind: page32[EXIT / 4] === KVM_SYSTEM_EVENT_RESET ? "reset" : "shutdown" };
+        case KVM_EXIT_FAIL_ENTRY:
+          throw entryFailure(vcpu);
+        default:
+          throw unexpectedExit(vcpu);
+      }
+      if (this.#stop !== undefined) return this.#stop;
+    }
+  }
+
+  /** KVM_RUN failed. True when the vCPU is to stop. */
+  #interrupted(error: number): boolean {
+    // EAGAIN: an application processor that is still waiting was poked.
+    if (error !== EINTR && error !== EAGAIN) throw new SystemCallError("ioctl(KVM_RUN)", error);
+    this.#control.countInterrupted();
+    consumeKick();
+    switch (this.#control.command) {
+      case VcpuCommand.Stop:
+        return true;
+      case VcpuCommand.Probe:
+        this.#answerProbe();
+    }
+    return false;
+  }
+
+  #answerProbe(): void {
+    const regs = this.#vcpu.getRegs();
+    const state = this.#haltedForGood(regs[RFLAGS]!) ? VcpuState.HaltedForGood : VcpuState.Running;
+    this.#control.acknowledgeProbe(state, regs[RIP]!);
+  }
+
+  /** Whether nothing but another processor could ever wake this one: HLT with interrupts off, or not started. */
+  #haltedForGood(rflags: bigint): boolean {
+    switch (this.#vcpu.getMpState()) {
+      case KVM_MP_STATE_UNINITIALIZED:
+      case KVM_MP_STATE_INIT_RECEIVED:
+        return true;
+      case KVM_MP_STATE_HALTED:
+        return (rflags & RFLAGS_IF) === 0n;
+      default:
+        return false;
+    }
+  }
+
+  #handleIo(): void {
+    const { runPage, runPage16, runPage32 } = this.#vcpu;
+    const size = runPage[IO_SIZE]!;
+    const port = runPage16[IO_PORT]!;
+    const out = runPage[IO_DIRECTION] === KVM_EXIT_IO_OUT;
+    let at = runPage32[IO_DATA_OFFSET]!;
+    // A string instruction (rep outsb) brings several values at once.
+    for (let count = runPage32[IO_COUNT]!; count > 0; count--) {
+      if (out) this.#pio.write(port, size, readScalar(runPage, at, size));
+      else writeScalar(runPage, at, size, this.#pio.read(port, size));
+      at += size;
+    }
+  }
+
+  #handleMmio(): void {
+    const { runPage, runPage32 } = this.#vcpu;
+    const address = runPage32[MMIO_ADDR]! + runPage32[MMIO_ADDR + 1]! * 2 ** 32;
+    const length = runPage32[MMIO_LEN]!;
+    const isWrite = runPage[MMIO_IS_WRITE] !== 0;
+    // Registers are at most 32 bits wide: a wider access is several.
+    for (let done = 0; done < length;) {
+      const size = length - done >= 4 ? 4 : length - done === 3 ? 1 : length - done;
+      if (isWrite) this.#mmio.write(address + done, size, readScalar(runPage, MMIO_DATA + done, size));
+      else writeScalar(runPage, MMIO_DATA + done, size, this.#mmio.read(address + done, size));
+      done += size;
+    }
+  }
+}
+
+function readScalar(bytes: Uint8Array, at: number, size: number): number {
+  let value = bytes[at]!;
+  if (size > 1) value += bytes[at + 1]! * 0x100;
+  if (size > 2) value += bytes[at + 2]! * 0x1_0000 + bytes[at + 3]! * 0x100_0000;
+  return value;
+}
+
+function writeScalar(bytes: Uint8Array, at: number, size: number, value: number): void {
+  bytes[at] = value;
+  if (size > 1) bytes[at + 1] = value >>> 8;
+  if (size > 2) {
+    bytes[at + 2] = value >>> 16;
+    bytes[at + 3] = value >>> 24;
+  }
+}

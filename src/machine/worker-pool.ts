@@ -1,0 +1,70 @@
+/**
+ * Threads for vCPUs and devices. Starting one costs about as much as booting a small VM needs otherwise, so threads of machines
+ * that have ended wait for the next one, and a program may warm up some before it needs them.
+ */
+import { Worker } from "node:worker_threads";
+import type { WorkerMessage, WorkerTask } from "./plan.ts";
+
+const idle: Worker[] = [];
+/** An idle thread holds some 9 MB: keep what a few small machines need. */
+const MAX_IDLE = 4;
+
+/** Where the built worker lies: beside the bundle, or in dist/ when run from the sources by tests. */
+const ENTRY = new URL(
+  import.meta.url.endsWith(".ts") ? "../../dist/worker.js" : "./worker.js",
+  import.meta.url,
+);
+
+/** Starts `count` threads now, so that the next machine need not wait for them. */
+export function warmUpWorkers(count: number): void {
+  while (idle.length < count) idle.push(park(startWorker()));
+}
+
+/** Ends all idle threads. */
+export async function releaseIdleWorkers(): Promise<void> {
+  await Promise.all(idle.splice(0).map((worker) => worker.terminate()));
+}
+
+/** Gives `task` to a thread. `onMessage` hears what it says, `onExit` is called if the thread dies on the way. */
+export function runTask(
+  task: WorkerTask,
+  onMessage: (message: WorkerMessage) => void,
+  onExit: (error: Error) => void,
+): void {
+  const worker = idle.pop() ?? startWorker();
+  worker.ref();
+  let done = false;
+  const finish = (): void => {
+    done = true;
+    worker.removeAllListeners();
+  };
+  worker.on("message", (message: WorkerMessage) => {
+    if (message.type === "finished") {
+      finish();
+      if (idle.length < MAX_IDLE) idle.push(park(worker));
+      else void worker.terminate();
+    }
+    onMessage(message);
+  });
+  const died = (error: Error): void => {
+    if (done) return;
+    finish();
+    onExit(error);
+  };
+  worker.on("error", died);
+  worker.on("exit", (code) => died(new Error(`worker thread ended with code ${code}`)));
+  worker.postMessage(task);
+}
+
+function startWorker(): Worker {
+  return new Worker(ENTRY, { stdin: false, stdout: false, stderr: false, trackUnmanagedFds: false });
+}
+
+function park(worker: Worker): Worker {
+  worker.unref();
+  worker.once("exit", () => {
+    const at = idle.indexOf(worker);
+    if (at !== -1) idle.splice(at, 1);
+  });
+  return worker;
+}
