@@ -12,26 +12,33 @@ if (!existsSync("src")) process.exit(0); // an installed package: dist/ came wit
 
 const { build } = await import("esbuild");
 rmSync("dist", { recursive: true, force: true });
-await build({
-  entryPoints: { cli: "src/cli/main.ts", index: "src/index.ts", worker: "src/machine/worker.ts" },
-  outdir: "dist",
+
+const common = {
   bundle: true,
-  splitting: true,
-  chunkNames: "[name]-[hash]",
-  format: "esm",
+  outdir: "dist",
   platform: "node",
   target: "node20.19",
-  // Flat: worker.js and images/ are found relative to whichever file asks.
-  // commander is CommonJS inside and requires Node's modules.
-  banner: { js: 'import { createRequire as $cr } from "node:module"; const require = $cr(import.meta.url);' },
   // koffi finds its native part beside itself.
   external: ["koffi"],
   minifySyntax: true,
   sourcemap: true,
   sourcesContent: false,
   logLevel: "warning",
-});
-chmodSync("dist/cli.js", 0o755);
+};
+await Promise.all([
+  // CommonJS starts faster: importing a built-in module as ESM makes Node touch all of its exports, and with
+  // `fs` that loads the whole of streams.
+  build({
+    ...common,
+    entryPoints: { cli: "src/cli/main.ts", worker: "src/machine/worker.ts" },
+    format: "cjs",
+    outExtension: { ".js": ".cjs" },
+    define: { "import.meta.url": "importMetaUrl" },
+    banner: { js: 'const importMetaUrl = require("node:url").pathToFileURL(__filename).href;' },
+  }),
+  build({ ...common, entryPoints: { index: "src/index.ts" }, format: "esm" }),
+]);
+chmodSync("dist/cli.cjs", 0o755);
 if (!process.argv.includes("--no-types")) {
   execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.types.json"], {
     stdio: "inherit",

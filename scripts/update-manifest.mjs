@@ -4,7 +4,7 @@
 //
 // A NAME that ends in .br is compressed with brotli at its best. Keys become fields of the manifest's entry.
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
 
@@ -45,6 +45,11 @@ for (const field of fields) {
 manifest[name] = entry;
 const sorted = Object.fromEntries(Object.entries(manifest).sort(([a], [b]) => (a < b ? -1 : 1)));
 
-writeFileSync(`${images}${name}`, stored, { mode: compress ? 0o644 : 0o755 });
-writeFileSync(manifestFile, `${JSON.stringify(sorted, null, 2)}\n`);
+/** Nobody ever sees half a file. */
+function replace(file, content, mode) {
+  writeFileSync(`${file}.new`, content, { mode });
+  renameSync(`${file}.new`, file);
+}
+replace(`${images}${name}`, stored, compress ? 0o644 : 0o755);
+replace(manifestFile, `${JSON.stringify(sorted, null, 2)}\n`, 0o644);
 console.log(`images/${name}: ${built.length} bytes, ${stored.length} stored`);

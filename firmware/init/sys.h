@@ -94,6 +94,15 @@ struct timespec64 {
 	int64_t nanoseconds;
 };
 
+/* The time stamp counter. */
+static inline uint64_t cycles(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (uint64_t)high << 32 | low;
+}
+
 static inline long sys_read(int fd, void *buffer, size_t length)
 {
 	return sys3(__NR_read, fd, (long)buffer, (long)length);

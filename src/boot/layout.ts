@@ -13,7 +13,7 @@
  *     0xf0000  BIOS area, reserved: MP configuration table
  *    0x100000  kernel, initrd
  */
-import { KiB, PAGE_SIZE } from "./quantities.ts";
+import { KiB } from "./quantities.ts";
 
 /** BIOS data area: word with the segment of the EBDA, and word with the KiB of base memory. */
 export const BDA_EBDA_SEGMENT = 0x40e;
@@ -53,6 +53,3 @@ export const OCCUPIED = [
   { start: 0, end: LOW_STRUCTURES_END, what: "the boot parameters" },
   { start: EBDA_ADDRESS, end: HIGH_MEMORY, what: "the reserved BIOS area" },
 ] as const;
-
-/** The least memory in which everything above has room. */
-export const LEAST_MEMORY = HIGH_MEMORY + PAGE_SIZE;

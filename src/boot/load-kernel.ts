@@ -9,7 +9,7 @@ import type { BootProtocol, InitialCpuState } from "./cpu-state.ts";
 import { e820Map, type E820Entry } from "./e820.ts";
 import { isElf } from "./elf-format.ts";
 import { loadElf, parseElf } from "./elf.ts";
-import { BootFileError, GuestTooSmallError } from "./errors.ts";
+import { BootFileError } from "./errors.ts";
 import { codeSegment32, codeSegment64, dataSegment, globalDescriptorTable, taskSegment } from "./gdt.ts";
 import type { GuestRam } from "./guest-ram.ts";
 import { DEFAULT_INITRD_ADDR_MAX, placeInitrd, type AddressRange } from "./initrd.ts";
@@ -21,7 +21,6 @@ import {
   EBDA_ADDRESS,
   GDT_ADDRESS,
   HVM_START_INFO_ADDRESS,
-  LEAST_MEMORY,
   PAGE_TABLES_ADDRESS,
   ZERO_PAGE_ADDRESS,
 } from "./layout.ts";
@@ -29,7 +28,7 @@ import { mpTables } from "./mptable.ts";
 import { notAKernel } from "./not-a-kernel.ts";
 import { identityPageTables } from "./page-tables.ts";
 import { pvhStartInfo } from "./pvh.ts";
-import { KiB, formatBytes, wholeMiB } from "./quantities.ts";
+import { KiB } from "./quantities.ts";
 import { readAt, type BootFile } from "./read-at.ts";
 
 export type { BootProtocol, InitialCpuState, InitialSegment } from "./cpu-state.ts";
@@ -99,8 +98,8 @@ export function loadKernel(ram: GuestRam, options: LoadKernelOptions): LoadedKer
   const kernel = parseKernel(options.kernel);
   const cmdline = encodeCommandLine(options.cmdline, kernel.cmdlineSize);
   const tables = mpTables(options.cpus);
-  checkLeastMemory(ram);
 
+  // Kernels lie above 1 MiB: where one fits, there is also room for everything below.
   kernel.load(ram);
   const initrd = loadInitrd(ram, kernel, options.initrd);
   const e820 = e820Map(ram.regions);
@@ -141,16 +140,6 @@ function parseKernel(file: BootFile): ParsedKernel {
     };
   }
   throw notAKernel(file);
-}
-
-function checkLeastMemory(ram: GuestRam): void {
-  if (ram.contains(0, LEAST_MEMORY)) return;
-  const memory = ram.regions.reduce((sum, region) => sum + region.size, 0);
-  throw new GuestTooSmallError(
-    `${formatBytes(memory)} of guest memory hold no kernel`,
-    LEAST_MEMORY,
-    `give the guest at least ${wholeMiB(LEAST_MEMORY)} MiB (--memory)`,
-  );
 }
 
 function loadInitrd(

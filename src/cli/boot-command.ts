@@ -1,4 +1,5 @@
 /** `tsvm boot`: options → machine description → machine; then its output and its exit status are ours. */
+import { isatty } from "node:tty";
 import { identifyPath } from "../boot/file-kind.ts";
 import type { MachineDescription } from "../machine/description.ts";
 import { Machine, type StopReport } from "../machine/machine.ts";
@@ -33,8 +34,8 @@ export async function bootCommand(
 ): Promise<number> {
   const flags = options as unknown as BootFlags;
   const timeout = flags.timeout === undefined ? undefined : parseDuration("--timeout", flags.timeout);
-  const terminal =
-    process.stdin.isTTY && process.stdout.isTTY && flags.json !== true && flags.console !== false;
+  // isatty() instead of process.stdin.isTTY: making those streams can wait until the guest runs.
+  const terminal = isatty(0) && isatty(1) && flags.json !== true && flags.console !== false;
   const description = describe(file, flags, guestCommand, terminal);
   const frontend = new Frontend({
     mode:

@@ -52,8 +52,10 @@ export class Frontend {
   }
 
   get windowSize(): WindowSize {
+    const fallback = { rows: 25, columns: 80 };
+    if (this.#options.mode !== "terminal") return fallback;
     const { rows, columns } = process.stdout;
-    return { rows: rows || 25, columns: columns || 80 };
+    return { rows: rows || fallback.rows, columns: columns || fallback.columns };
   }
 
   get captured(): Captured {

@@ -14,10 +14,10 @@ Examples:
   tsvm boot bzImage -i initrd.img        boot a kernel of your own`;
 
 const { own, guestCommand } = splitArguments(process.argv.slice(2));
-// Threads take longer to start than everything else here: have them start while the rest loads.
-if (own[0] === "boot" && !own.includes("--help") && !own.includes("-h")) warmUpWorkers(2);
+// A thread takes longer to start than everything else here: have it start while the rest loads.
+if (own[0] === "boot" && !own.includes("--help") && !own.includes("-h")) warmUpWorkers(1);
 
-await main();
+void main();
 
 async function main(): Promise<void> {
   const program = buildProgram();

@@ -158,16 +158,16 @@ describe("completeInstruction", () => {
 
   it("says what it cannot complete", () => {
     const cpu = new FakeCpu();
-    const completion = run(cpu, "c5 f5 db c2 90 90");
+    const completion = run(cpu, "c5 f5 ec c2 90 90");
     expect(completion).toMatchObject({
       kind: "unsupported",
-      name: "vpand ymm0, ymm1, ymm2",
-      bytes: "c5 f5 db c2",
+      name: "vpaddsb ymm0, ymm1, ymm2",
+      bytes: "c5 f5 ec c2",
       rip: 0x1000n,
     });
     if (completion.kind !== "unsupported") throw new Error("unreachable");
     expect(new UnsupportedInstructionError(cpu, completion).message).toContain(
-      "vpand ymm0, ymm1, ymm2 (c5 f5 db c2) at RIP 0x1000, 64-bit code, CPL 0",
+      "vpaddsb ymm0, ymm1, ymm2 (c5 f5 ec c2) at RIP 0x1000, 64-bit code, CPL 0",
     );
   });
 

@@ -1,6 +1,5 @@
 /** Turns a description into a {@link MachinePlan}: opens, allocates and loads everything short of running it. */
 import { closeSync, fstatSync, openSync } from "node:fs";
-import type { Socket } from "node:net";
 import { joinCommandLine, virtioMmioParameter } from "../boot/command-line.ts";
 import { loadKernel, type LoadedKernel } from "../boot/load-kernel.ts";
 import { Cmos } from "../devices/cmos.ts";
@@ -31,23 +30,25 @@ import type { ResolvedMachine } from "./resolve.ts";
 /** Interrupt lines for virtio devices: what the timer, COM1, the clock, the FPU and the cascade leave free. */
 const VIRTIO_IRQS = [5, 6, 7, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
 
-/** The host's ends of the guest's byte streams. */
-export interface MachineStreams {
-  readonly serialOutput: Socket;
-  readonly serialInput: Socket;
-  /** Port 0 of the virtio console, where the machine has one. */
-  readonly consoleOutput: Socket | undefined;
-  readonly consoleInput: Socket | undefined;
-  readonly controlOutput: Socket | undefined;
-  readonly controlInput: Socket | undefined;
-  /** Makes all output streams end after what the guest has sent; call when no thread writes any more. */
-  closeGuestEnds(): void;
+/** The guest's byte streams. */
+export interface MachinePipes {
+  readonly serialOutput: WorkerPipe;
+  readonly serialInput: WorkerPipe;
+  /** Port 0 of the virtio console and the control port, where the machine has them. */
+  readonly virtio:
+    | {
+        readonly output: WorkerPipe;
+        readonly input: WorkerPipe;
+        readonly controlOutput: WorkerPipe;
+        readonly controlInput: WorkerPipe;
+      }
+    | undefined;
 }
 
 export interface Assembly {
   readonly plan: MachinePlan;
   readonly vcpus: readonly VcpuPlan[];
-  readonly streams: MachineStreams;
+  readonly pipes: MachinePipes;
   readonly control: ControlBlock;
   readonly kernel: LoadedKernel;
   /** What the guest kernel was told. */
@@ -77,31 +78,9 @@ export function assemble(
   const control = layout.add(ControlBlock.bytes(machine.cpus));
   const cmos = layout.add(Cmos.STATE_BYTES);
   const serialState = layout.add(Serial.STATE_BYTES);
-
-  const pipes: WorkerPipe[] = [];
-  const output = (blocking: boolean): WorkerPipe => keep(pipes, createOutputPipe(cleanup, blocking));
-  const input = (): WorkerPipe => keep(pipes, createInputPipe(cleanup));
-  const serialOutput = output(true);
-  const serialInput = input();
-  const consolePipes = machine.virtioConsole
-    ? { output: output(false), input: input(), controlOutput: output(false), controlInput: input() }
-    : undefined;
-
+  const pipes = createPipes(machine, cleanup);
   const requests: DeviceRequest[] = machine.disks.map((disk) => diskRequest(disk, cleanup));
-  if (consolePipes !== undefined) {
-    const ports = [
-      { name: "", inputFd: consolePipes.input.fd, outputFd: consolePipes.output.fd },
-      {
-        name: CONTROL_PORT_NAME,
-        inputFd: consolePipes.controlInput.fd,
-        outputFd: consolePipes.controlOutput.fd,
-      },
-    ];
-    requests.push({
-      model: consoleModel(ports.length, windowSize),
-      backend: { type: "console", ports, size: windowSize },
-    });
-  }
+  if (pipes.virtio !== undefined) requests.push(consoleRequest(pipes.virtio, windowSize));
   requests.push({ model: rngModel(), backend: { type: "rng" } });
 
   const eventFd = (): number => {
@@ -121,8 +100,8 @@ export function assemble(
     serial: {
       state: serialState,
       irqFd: serialIrq,
-      outputFd: serialOutput.fd,
-      inputFd: serialInput.fd,
+      outputFd: pipes.serialOutput.fd,
+      inputFd: pipes.serialInput.fd,
       readyFd: eventFd(),
     },
     cmos,
@@ -155,23 +134,32 @@ export function assemble(
     control: new ControlBlock(plan.shared, control.offset, control.bytes),
     kernel,
     commandLine,
-    streams: {
-      serialOutput: serialOutput.stream,
-      serialInput: serialInput.stream,
-      consoleOutput: consolePipes?.output.stream,
-      consoleInput: consolePipes?.input.stream,
-      controlOutput: consolePipes?.controlOutput.stream,
-      controlInput: consolePipes?.controlInput.stream,
-      closeGuestEnds: () => {
-        for (const pipe of pipes) pipe.closeWorkerEnd();
-      },
-    },
+    pipes,
   };
 }
 
-function keep<T>(list: T[], item: T): T {
-  list.push(item);
-  return item;
+function createPipes({ virtioConsole }: ResolvedMachine, cleanup: Cleanup): MachinePipes {
+  return {
+    // The serial port is written by vCPU threads, which wait where the I/O thread must not.
+    serialOutput: createOutputPipe(cleanup, true),
+    serialInput: createInputPipe(cleanup),
+    virtio: virtioConsole
+      ? {
+          output: createOutputPipe(cleanup, false),
+          input: createInputPipe(cleanup),
+          controlOutput: createOutputPipe(cleanup, false),
+          controlInput: createInputPipe(cleanup),
+        }
+      : undefined,
+  };
+}
+
+function consoleRequest(pipes: NonNullable<MachinePipes["virtio"]>, size: WindowSize): DeviceRequest {
+  const ports = [
+    { name: "", inputFd: pipes.input.fd, outputFd: pipes.output.fd },
+    { name: CONTROL_PORT_NAME, inputFd: pipes.controlInput.fd, outputFd: pipes.controlOutput.fd },
+  ];
+  return { model: consoleModel(ports.length, size), backend: { type: "console", ports, size } };
 }
 
 function window({ base, irq }: VirtioPlan): { base: number; size: number; irq: number } {

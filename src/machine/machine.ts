@@ -17,6 +17,7 @@ import { ring } from "./doorbell.ts";
 import { GuestSession } from "./guest-session.ts";
 import type { CommandExit } from "./guest-init.ts";
 import { kick } from "./kick.ts";
+import type { WorkerPipe } from "./pipe.ts";
 import { PanicWatcher } from "./panic.ts";
 import type { WorkerError, WorkerMessage, WorkerTask } from "./plan.ts";
 import { resolveMachine, type ResolvedMachine } from "./resolve.ts";
@@ -80,6 +81,8 @@ export interface BootOptions {
 }
 
 const DEFAULT_WINDOW: WindowSize = { rows: 25, columns: 80 };
+/** Between the boot processor's first instruction and the start of the other threads. */
+const OTHERS_DELAY_MS = 2;
 const PROBE_INTERVAL_MS = 200;
 const LONGEST_PROBE_INTERVAL_MS = 1000;
 
@@ -107,6 +110,7 @@ export class Machine extends EventEmitter<MachineEvents> {
   #command: CommandExit | undefined;
   #error: TsvmError | undefined;
   #probeTimer: NodeJS.Timeout | undefined;
+  #othersTimer: NodeJS.Timeout | undefined;
   #resolveStopped!: (report: StopReport) => void;
   #takenDown = false;
 
@@ -119,13 +123,14 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.stopped = new Promise((resolve) => {
       this.#resolveStopped = resolve;
     });
-    const { streams } = assembly;
-    this.#session = streams.controlInput === undefined ? undefined : this.#openSession(streams.controlInput);
-    this.#listen();
-    if (resolved.run !== undefined) this.#session?.run(resolved.run);
+    // The guest first: all else is done while it starts.
     this.#launch();
     this.#loaded = monotonicNow();
-    this.#probe(PROBE_INTERVAL_MS);
+    const control = assembly.pipes.virtio?.controlInput;
+    this.#session = control === undefined ? undefined : this.#openSession(control.stream());
+    this.#listen();
+    if (resolved.run !== undefined) this.#session?.run(resolved.run);
+    this.#scheduleProbe(PROBE_INTERVAL_MS);
   }
 
   /** Makes the machine and starts it. Throws a TsvmError, with nothing left behind, where that cannot be done. */
@@ -150,8 +155,8 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   /** Types on the guest's console. */
   writeConsole(bytes: Uint8Array): void {
-    const { consoleInput, serialInput } = this.#assembly.streams;
-    (consoleInput ?? serialInput).write(bytes);
+    const { virtio, serialInput } = this.#assembly.pipes;
+    (virtio?.input ?? serialInput).stream().write(bytes);
   }
 
   /** Tells the guest how large the terminal behind its console is. */
@@ -167,7 +172,7 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   /** What the guest is to be sent has gone. */
   onceStdinDrained(listener: () => void): void {
-    this.#assembly.streams.controlInput?.once("drain", listener);
+    this.#assembly.pipes.virtio?.controlInput.stream().once("drain", listener);
   }
 
   endStdin(): void {
@@ -198,12 +203,7 @@ export class Machine extends EventEmitter<MachineEvents> {
    * A profiler calls this often.
    */
   probe(): void {
-    const { control, vcpus } = this.#assembly;
-    for (const { index } of vcpus) {
-      const vcpu = control.vcpu(index);
-      vcpu.request(VcpuCommand.Probe);
-      if (vcpu.tid !== 0) kick(vcpu.tid);
-    }
+    this.#interrupt(VcpuCommand.Probe);
   }
 
   /** The instruction pointer of each processor at its last probe. */
@@ -220,20 +220,23 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   /** Gets all threads out of the guest without waiting for anything; for the end of the process. */
   abandon(): void {
-    const { control, plan, vcpus } = this.#assembly;
-    for (const { index } of vcpus) {
-      const vcpu = control.vcpu(index);
-      vcpu.request(VcpuCommand.Stop);
-      if (vcpu.tid !== 0) kick(vcpu.tid);
-    }
-    control.requestIoStop();
-    ring(plan.ioControlFd);
+    this.#interrupt(VcpuCommand.Stop);
+    this.#stopIo();
   }
 
+  /**
+   * The boot processor first and alone: on a small host more threads that start at the same time would only slow it down.
+   * Nobody needs the others before it has run for a while, and a tiny guest may never need them.
+   */
   #launch(): void {
     const { plan, vcpus } = this.#assembly;
+    this.#runTask({ role: "vcpu", machine: plan, vcpu: vcpus[0]! });
+  }
+
+  #launchOthers(): void {
+    const { plan, vcpus } = this.#assembly;
     this.#runTask({ role: "io", machine: plan });
-    for (const vcpu of vcpus) this.#runTask({ role: "vcpu", machine: plan, vcpu });
+    for (const vcpu of vcpus.slice(1)) this.#runTask({ role: "vcpu", machine: plan, vcpu });
   }
 
   #runTask(task: WorkerTask): void {
@@ -254,6 +257,11 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   #onMessage(task: WorkerTask, message: WorkerMessage): void {
     switch (message.type) {
+      case "running":
+        if (task.role === "vcpu" && task.vcpu.index === 0) {
+          this.#othersTimer = setTimeout(() => this.#launchOthers(), OTHERS_DELAY_MS);
+        }
+        return;
       case "guest-stop":
         this.#end(message.stop.kind);
         return;
@@ -263,6 +271,21 @@ export class Machine extends EventEmitter<MachineEvents> {
       case "finished":
         this.#finished(task);
     }
+  }
+
+  /** Calls all processors out of the guest with something to do. */
+  #interrupt(command: number): void {
+    const { control, vcpus } = this.#assembly;
+    for (const { index } of vcpus) {
+      const vcpu = control.vcpu(index);
+      vcpu.request(command);
+      if (vcpu.tid !== 0) kick(vcpu.tid);
+    }
+  }
+
+  #stopIo(): void {
+    this.#assembly.control.requestIoStop();
+    ring(this.#assembly.plan.ioControlFd);
   }
 
   #fail(error: TsvmError): void {
@@ -276,10 +299,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       this.#fail(new MachineError("ERR_INTERNAL", "a thread of the machine ended early"));
     const vcpusLeft = [...this.#running].some(({ role }) => role === "vcpu");
     // The I/O thread goes last: what the guest has written up to its end still comes out.
-    if (!vcpusLeft) {
-      this.#assembly.control.requestIoStop();
-      ring(this.#assembly.plan.ioControlFd);
-    }
+    if (!vcpusLeft) this.#stopIo();
     if (this.#running.size === 0) void this.#takeDown();
   }
 
@@ -287,12 +307,8 @@ export class Machine extends EventEmitter<MachineEvents> {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     clearTimeout(this.#probeTimer);
-    const { control, vcpus } = this.#assembly;
-    for (const { index } of vcpus) {
-      const vcpu = control.vcpu(index);
-      vcpu.request(VcpuCommand.Stop);
-      if (vcpu.tid !== 0) kick(vcpu.tid);
-    }
+    clearTimeout(this.#othersTimer);
+    this.#interrupt(VcpuCommand.Stop);
     // A vCPU that waits for room in a full pipe must get it.
     this.resumeOutput();
   }
@@ -300,7 +316,7 @@ export class Machine extends EventEmitter<MachineEvents> {
   async #takeDown(): Promise<void> {
     if (this.#takenDown) return;
     this.#takenDown = true;
-    this.#assembly.streams.closeGuestEnds();
+    for (const pipe of this.#outputPipes()) pipe.closeWorkerEnd();
     this.resumeOutput();
     await Promise.all(this.#outputs().map(streamEnd));
     const exits = this.exits;
@@ -346,13 +362,17 @@ export class Machine extends EventEmitter<MachineEvents> {
     });
   }
 
+  #outputPipes(): WorkerPipe[] {
+    const { serialOutput, virtio } = this.#assembly.pipes;
+    return virtio === undefined ? [serialOutput] : [serialOutput, virtio.output, virtio.controlOutput];
+  }
+
   #outputs(): Socket[] {
-    const { serialOutput, consoleOutput, controlOutput } = this.#assembly.streams;
-    return [serialOutput, consoleOutput, controlOutput].filter((stream) => stream !== undefined);
+    return this.#outputPipes().map((pipe) => pipe.stream());
   }
 
   #listen(): void {
-    const { serialOutput, consoleOutput, controlOutput } = this.#assembly.streams;
+    const { serialOutput, virtio } = this.#assembly.pipes;
     const onConsole =
       (source: "serial" | "virtio", watcher: PanicWatcher) =>
       (bytes: Buffer): void => {
@@ -360,9 +380,9 @@ export class Machine extends EventEmitter<MachineEvents> {
         watcher.push(bytes);
         this.emit("console", bytes, source);
       };
-    serialOutput.on("data", onConsole("serial", this.#panics[0]));
-    consoleOutput?.on("data", onConsole("virtio", this.#panics[1]));
-    controlOutput?.on("data", (bytes: Buffer) => {
+    serialOutput.stream().on("data", onConsole("serial", this.#panics[0]));
+    virtio?.output.stream().on("data", onConsole("virtio", this.#panics[1]));
+    virtio?.controlOutput.stream().on("data", (bytes: Buffer) => {
       try {
         this.#session?.receive(bytes);
       } catch (error) {
@@ -376,7 +396,7 @@ export class Machine extends EventEmitter<MachineEvents> {
    * A processor in HLT with interrupts off never leaves the kernel by itself: look at all of them now and then. Two rounds in
    * a row must agree, because a processor may wake another between two looks of one round.
    */
-  #probe(interval: number, haltedBefore = false): void {
+  #scheduleProbe(interval: number, haltedBefore = false): void {
     this.#probeTimer = setTimeout(() => {
       const { control, vcpus } = this.#assembly;
       const all = vcpus.map(({ index }) => control.vcpu(index));
@@ -386,7 +406,7 @@ export class Machine extends EventEmitter<MachineEvents> {
         return;
       }
       this.probe();
-      this.#probe(halted ? PROBE_INTERVAL_MS : Math.min(interval * 1.5, LONGEST_PROBE_INTERVAL_MS), halted);
+      this.#scheduleProbe(halted ? PROBE_INTERVAL_MS : Math.min(interval * 1.5, LONGEST_PROBE_INTERVAL_MS), halted);
     }, interval);
     this.#probeTimer.unref();
   }

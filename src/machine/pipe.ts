@@ -10,7 +10,8 @@ const O_WRONLY = 1;
 /** A pipe between a worker and the main thread: the worker's end as fd, the main thread's as a stream. */
 export interface WorkerPipe {
   readonly fd: number;
-  readonly stream: Socket;
+  /** The stream, made when it is first asked for: starting the guest comes before that. */
+  stream(): Socket;
   /** Closes the worker's end: the stream ends once it has been read empty. */
   closeWorkerEnd(): void;
 }
@@ -19,31 +20,36 @@ export interface WorkerPipe {
 export function createOutputPipe(cleanup: Cleanup, blocking: boolean): WorkerPipe {
   const [readFd, writeFd] = createPipe();
   if (!blocking) fcntl(writeFd, F_SETFL, O_WRONLY | O_NONBLOCK);
-  const stream = new Socket({ fd: readFd, readable: true, writable: false });
-  return register(cleanup, writeFd, stream);
+  return workerPipe(cleanup, writeFd, readFd, () => {
+    return new Socket({ fd: readFd, readable: true, writable: false });
+  });
 }
 
 /** From the main thread to the guest. */
 export function createInputPipe(cleanup: Cleanup): WorkerPipe {
   const [readFd, writeFd] = createPipe();
   fcntl(readFd, F_SETFL, O_RDONLY | O_NONBLOCK);
-  const stream = new Socket({ fd: writeFd, readable: false, writable: true });
-  // The guest may be gone before its input is.
-  stream.on("error", () => undefined);
-  return register(cleanup, readFd, stream);
+  return workerPipe(cleanup, readFd, writeFd, () => {
+    const stream = new Socket({ fd: writeFd, readable: false, writable: true });
+    // The guest may be gone before its input is.
+    stream.on("error", () => undefined);
+    return stream;
+  });
 }
 
-function register(cleanup: Cleanup, fd: number, stream: Socket): WorkerPipe {
-  let open = true;
+function workerPipe(cleanup: Cleanup, workerFd: number, mainFd: number, open: () => Socket): WorkerPipe {
+  let workerEndOpen = true;
+  let stream: Socket | undefined;
   const closeWorkerEnd = (): void => {
-    if (open) close(fd);
-    open = false;
+    if (workerEndOpen) close(workerFd);
+    workerEndOpen = false;
   };
   cleanup.add(() => {
     closeWorkerEnd();
-    stream.destroy();
+    if (stream === undefined) close(mainFd);
+    else stream.destroy();
   });
-  return { fd, stream, closeWorkerEnd };
+  return { fd: workerFd, stream: () => (stream ??= open()), closeWorkerEnd };
 }
 
 function createPipe(): [number, number] {

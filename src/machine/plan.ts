@@ -87,6 +87,8 @@ export type GuestStop =
 
 /** What a worker says to the main thread. */
 export type WorkerMessage =
+  /** A vCPU is about to enter the guest for the first time. */
+  | { readonly type: "running" }
   | { readonly type: "guest-stop"; readonly vcpu: number; readonly stop: GuestStop }
   | { readonly type: "failed"; readonly error: WorkerError }
   | { readonly type: "finished" };

@@ -54,9 +54,13 @@ const RFLAGS_IF = 0x200n;
 
 /**
  * Runs one vCPU until the guest stops (the result says how) or the main thread asks it to (undefined).
- * Throws where the guest cannot go on.
+ * Throws where the guest cannot go on. `onRunning` is called just before the guest is entered for the first time.
  */
-export function runVcpuLoop(machine: MachinePlan, plan: VcpuPlan): GuestStop | undefined {
+export function runVcpuLoop(
+  machine: MachinePlan,
+  plan: VcpuPlan,
+  onRunning: () => void,
+): GuestStop | undefined {
   const block = new ControlBlock(machine.shared, machine.control.offset, machine.control.bytes);
   const control = block.vcpu(plan.index);
   const vcpu = new Vcpu(plan.fd, machine.vcpuMmapSize);
@@ -74,6 +78,7 @@ export function runVcpuLoop(machine: MachinePlan, plan: VcpuPlan): GuestStop | u
     // From here on a stop request comes with a kick; one made before shows in the command.
     if (control.command === VcpuCommand.Stop) return undefined;
     control.state = VcpuState.Running;
+    onRunning();
     return loop.run(plan.entry !== undefined);
   } finally {
     control.tid = 0;

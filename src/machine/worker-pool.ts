@@ -11,7 +11,7 @@ const MAX_IDLE = 4;
 
 /** Where the built worker lies: beside the bundle, or in dist/ when run from the sources by tests. */
 const ENTRY = new URL(
-  import.meta.url.endsWith(".ts") ? "../../dist/worker.js" : "./worker.js",
+  import.meta.url.endsWith(".ts") ? "../../dist/worker.cjs" : "./worker.cjs",
   import.meta.url,
 );
 

@@ -10,7 +10,9 @@ function run(task: WorkerTask): WorkerMessage | undefined {
     runIoLoop(task.machine);
     return undefined;
   }
-  const stop = runVcpuLoop(task.machine, task.vcpu);
+  const stop = runVcpuLoop(task.machine, task.vcpu, () => {
+    parentPort!.postMessage({ type: "running" } satisfies WorkerMessage);
+  });
   return stop === undefined ? undefined : { type: "guest-stop", vcpu: task.vcpu.index, stop };
 }
 

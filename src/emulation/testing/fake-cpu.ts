@@ -20,7 +20,7 @@ const CR4_USUAL =
 const EFER_SCE_LME_LMA_NXE = 0xd01n;
 
 /** Where the page tables of `mapIdentity` begin. */
-export const PAGE_TABLES = 0x10_0000;
+export const PAGE_TABLES = 0x4_0000;
 
 /** Extended components as recent Intel processors lay them out: number, size, offset, aligned. */
 const COMPONENTS: readonly (readonly [number, number, number, number])[] = [
@@ -65,7 +65,7 @@ export class FakeCpu implements AssistCpu {
   #nextTable = PAGE_TABLES + 4096;
 
   /** In 64-bit mode at CPL 0, paging on, nothing mapped. `ramSize` in bytes, a multiple of 8. */
-  constructor(ramSize = 0x20_0000) {
+  constructor(ramSize = 0x5_0000) {
     this.ram = new Uint8Array(ramSize);
     this.view = new DataView(this.ram.buffer);
     this.#words = new BigUint64Array(this.ram.buffer);
