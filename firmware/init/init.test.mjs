@@ -101,7 +101,11 @@ test("a PATH of the host's choosing is used", async () => {
 
 test("a command that cannot be started is told with its errno", async () => {
   const missing = await converse(runRequest(["no-such-command"]));
-  assert.deepEqual(missing.exit, { kind: 2, value: 2, message: "no-such-command: no such file or directory" });
+  assert.deepEqual(missing.exit, {
+    kind: 2,
+    value: 2,
+    message: "no-such-command: no such file or directory",
+  });
   const forbidden = await converse(runRequest(["/etc/passwd"]));
   assert.deepEqual(forbidden.exit, { kind: 2, value: 13, message: "/etc/passwd: permission denied" });
   const nowhere = await converse(runRequest(["true"], { cwd: "/no/such/place" }));
@@ -117,6 +121,12 @@ test("death by signal, and signals from the host", async () => {
     onFrame: (received, port) => received.type === "O" && port.write(frame("S", u32(15))),
   });
   assert.deepEqual(sent.exit, { kind: 1, value: 15, message: "" });
+});
+
+test("poweroff, halt and reboot, which signal PID 1, end the session", async () => {
+  const result = await converse(runRequest(["sh", "-c", "echo bye; kill -USR2 $PPID; sleep 30"]));
+  assert.equal(result.stdout.toString(), "bye\n");
+  assert.deepEqual(result.exit, { kind: 0, value: 0, message: "" });
 });
 
 test("a command starts with no signal blocked", async () => {
@@ -201,7 +211,11 @@ test("frames that make no sense are complained about and survived", async () => 
 
 test("bytes that are no frame close the input; the command runs on", async () => {
   const result = await converse(
-    Buffer.concat([runRequest(["sh", "-c", "cat; echo end"]), frame("I", Buffer.from("a")), Buffer.alloc(50, 0xee)]),
+    Buffer.concat([
+      runRequest(["sh", "-c", "cat; echo end"]),
+      frame("I", Buffer.from("a")),
+      Buffer.alloc(50, 0xee),
+    ]),
   );
   assert.equal(result.stdout.toString(), "aend\n");
   assert.match(result.stderr, /no frame/);

@@ -4,6 +4,7 @@
 #include "sys.h"
 
 #include <asm/termios.h>
+#include <linux/signalfd.h>
 
 enum {
 	STACK_SIZE = 16 * 1024,
@@ -119,9 +120,9 @@ struct stream {
 struct session {
 	struct port *port;
 	int pid;
-	int ended;
+	int ended; /* the command has, or somebody asked for the end of the machine */
 	int status;
-	int children; /* signalfd */
+	int signals; /* signalfd: children's ends, and requests to power off */
 	int terminal; /* for the window size, or -1 */
 	int input; /* the command's stdin, or -1 */
 	int input_closing; /* close it once `frame` is through */
@@ -306,24 +307,32 @@ static void read_port(struct session *session)
 	}
 }
 
-static void reap(struct session *session)
+/* What the command wrote is in the pipes by now. Whoever else holds them open is not waited for. */
+static void end(struct session *session, int status)
 {
-	char discard[128];
+	session->ended = 1;
+	session->status = status;
+	for (int i = 0; i < 2; i++)
+		if (session->output[i].fd >= 0 &&
+		    sys_ioctl(session->output[i].fd, FIONREAD, &session->output[i].left) < 0)
+			session->output[i].left = 0;
+}
+
+static void take_signals(struct session *session)
+{
+	struct signalfd_siginfo info;
+	int stop = 0;
 	int status;
 	long pid;
 
-	sys_read(session->children, discard, sizeof(discard));
-	while ((pid = sys_wait(&status, WNOHANG)) > 0) {
-		if (pid != session->pid)
-			continue;
-		session->ended = 1;
-		session->status = status;
-		/* What it wrote is in the pipes by now. Whoever else holds them open is not waited for. */
-		for (int i = 0; i < 2; i++)
-			if (session->output[i].fd >= 0 &&
-			    sys_ioctl(session->output[i].fd, FIONREAD, &session->output[i].left) < 0)
-				session->output[i].left = 0;
-	}
+	while (sys_read(session->signals, &info, sizeof(info)) == sizeof(info))
+		stop |= info.ssi_signo != SIGCHLD;
+	while ((pid = sys_wait(&status, WNOHANG)) > 0)
+		if (pid == session->pid)
+			end(session, status);
+	/* halt, poweroff and reboot ask PID 1 by these signals. It ends well, as far as the host is concerned. */
+	if (stop && !session->ended)
+		end(session, 0);
 }
 
 /* One turn of the loop. Returns 0 when all is done. */
@@ -339,7 +348,7 @@ static int turn(struct session *session)
 		if (!flushing && session->output[0].fd < 0 && session->output[1].fd < 0)
 			return 0;
 	} else {
-		polls[0].fd = session->children;
+		polls[0].fd = session->signals;
 	}
 	if (session->port) {
 		polls[1].fd = session->port->fd;
@@ -386,7 +395,7 @@ static int turn(struct session *session)
 			carry_output(session, &session->output[i]);
 	/* Last: what the command wrote before its end is carried by the turns that follow. */
 	if (polls[0].revents)
-		reap(session);
+		take_signals(session);
 	return 1;
 }
 
@@ -420,7 +429,8 @@ void session_run(struct port *port, const struct run_request *request, struct ou
 	static char stack[STACK_SIZE] __attribute__((aligned(16)));
 	static char *shell[] = {"-sh", NULL};
 	static char *plain_shell[] = {"/bin/sh", NULL};
-	unsigned long mask = SIGNAL_BIT(SIGCHLD) | SIGNAL_BIT(SIGPIPE);
+	unsigned long taken = SIGNAL_BIT(SIGCHLD) | SIGNAL_BIT(SIGTERM) | SIGNAL_BIT(SIGUSR1) | SIGNAL_BIT(SIGUSR2);
+	unsigned long blocked = taken | SIGNAL_BIT(SIGPIPE);
 	struct run_request command = *request;
 	struct start start = {.request = &command, .argv = request->argv};
 	int pipes[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}};
@@ -435,9 +445,8 @@ void session_run(struct port *port, const struct run_request *request, struct ou
 		command.argc = 1;
 		start.argv = shell; /* the dash makes it a login shell, which reads /etc/profile */
 	}
-	sys_sigprocmask(SIG_BLOCK, &mask);
-	mask = SIGNAL_BIT(SIGCHLD);
-	session.children = (int)sys_signalfd(&mask, O_NONBLOCK | O_CLOEXEC);
+	sys_sigprocmask(SIG_BLOCK, &blocked);
+	session.signals = (int)sys_signalfd(&taken, O_NONBLOCK | O_CLOEXEC);
 
 	if (!port || request->flags & (RUN_TERMINAL | RUN_SHELL)) {
 		start.terminal = 1;

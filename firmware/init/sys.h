@@ -56,6 +56,8 @@ static inline long sys3(long number, long a, long b, long c)
 
 /* What the UAPI headers leave to a C library. */
 #define SIGKILL 9
+#define SIGUSR1 10
+#define SIGUSR2 12
 #define SIGPIPE 13
 #define SIGTERM 15
 #define SIGCHLD 17

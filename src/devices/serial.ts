@@ -108,7 +108,6 @@ export class Serial implements BusDevice {
         else {
           value = this.#takeReceived();
           wakeSender = words[W.FIFO_COUNT] === 0 && words[W.SENDER_WAITS] !== 0;
-          if (wakeSender) words[W.SENDER_WAITS] = 0;
         }
         break;
       case IER:
@@ -133,6 +132,7 @@ export class Serial implements BusDevice {
         value = words[W.SCR]!;
         break;
     }
+    if (wakeSender) words[W.SENDER_WAITS] = 0;
     this.#lock.release();
     if (wakeSender) this.#effects.receiveReady();
     return value;
@@ -149,10 +149,10 @@ export class Serial implements BusDevice {
     switch (offset) {
       case RBR_THR:
         if (dlab) words[W.DLL] = value;
-        else if ((words[W.MCR]! & MCR_LOOP) !== 0) interrupt = this.#putReceived(value);
         else {
-          transmit = true;
-          interrupt = this.#transmitterEmpty();
+          transmit = (words[W.MCR]! & MCR_LOOP) === 0;
+          if (!transmit) interrupt = this.#putReceived(value);
+          interrupt = this.#transmitterEmpty() || interrupt;
         }
         break;
       case IER:
@@ -160,14 +160,19 @@ export class Serial implements BusDevice {
         else {
           const enabled = value & IER_MASK & ~words[W.IER]!;
           words[W.IER] = value & IER_MASK;
+          // What is off does not stay pending: switched on again, it has to raise an edge.
+          if ((value & IER_THRI) === 0) words[W.THRI_PENDING] = 0;
           // Enabling an interrupt whose condition already holds raises it at once.
           if ((enabled & IER_THRI) !== 0) interrupt = this.#transmitterEmpty();
           if ((enabled & IER_RDI) !== 0 && words[W.FIFO_COUNT]! > 0) interrupt = true;
         }
         break;
       case IIR_FCR:
-        if ((value & FCR_CLEAR_RCVR) !== 0) words[W.FIFO_COUNT] = 0;
         words[W.FCR] = value & FCR_ENABLE;
+        if ((value & FCR_CLEAR_RCVR) !== 0) {
+          words[W.FIFO_COUNT] = 0;
+          wakeSender = words[W.SENDER_WAITS] !== 0;
+        }
         break;
       case LCR:
         words[W.LCR] = value;
@@ -176,12 +181,12 @@ export class Serial implements BusDevice {
         words[W.MCR] = value & MCR_MASK;
         // Leaving loopback opens the line for whoever waited to send.
         wakeSender = (value & MCR_LOOP) === 0 && words[W.SENDER_WAITS] !== 0;
-        if (wakeSender) words[W.SENDER_WAITS] = 0;
         break;
       case SCR:
         words[W.SCR] = value;
         break;
     }
+    if (wakeSender) words[W.SENDER_WAITS] = 0;
     this.#lock.release();
     if (wakeSender) this.#effects.receiveReady();
     if (transmit) this.#effects.transmit(value);

@@ -195,7 +195,7 @@ describe("the repair of a mis-delivered SYSCALL", () => {
     cpu.regs[R11] = 0x246n;
     cpu.regs[RSP] = 0x8fd0n;
     cpu.regs[RFLAGS] = 0x4_0002n;
-    [0x15n, ENTRY, 0x33n, 0x1_0246n, 0x7fff_ffff_e000n, 0x2bn].forEach((word, index) => {
+    [0x15n, ENTRY, 0x33n, 0x1_0046n, 0x7fff_ffff_e000n, 0x2bn].forEach((word, index) => {
       cpu.view.setBigUint64(0x8fd0 + index * 8, word, true);
     });
     return cpu;
@@ -209,9 +209,25 @@ describe("the repair of a mis-delivered SYSCALL", () => {
     expect(cpu.regs[RFLAGS]).toBe(0x246n & ~FMASK);
   });
 
-  it("accepts a frame with the flags masked already", () => {
+  it("tells a jump to the entry from a SYSCALL by IF, whatever the registers", () => {
     const cpu = atPageFault();
-    cpu.view.setBigUint64(0x8fd0 + 24, 0x46n, true);
+    cpu.view.setBigUint64(0x8fd0 + 24, 0x1_0246n, true);
+    expect(run(cpu, "0f 01 ca")).toEqual(COMPLETED);
+    expect(cpu.regs[RIP]).toBe(0x1003n);
+  });
+
+  it("asks for a SYSCALL before RCX where FMASK leaves IF alone", () => {
+    const cpu = atPageFault();
+    cpu.msrs.set(0xc000_0084, 0x4_7500n);
+    cpu.view.setBigUint64(0x8fd0 + 24, 0x1_0246n, true);
+    cpu.regs[RCX] = 0x40_0126n;
+    expect(run(cpu, "0f 01 ca")).toEqual(COMPLETED);
+    expect(cpu.regs[RIP]).toBe(0x1003n);
+    cpu.regs[RIP] = 0x1000n;
+    cpu.regs[RCX] = 0x1002n;
+    expect(run(cpu, "0f 01 ca")).toEqual(COMPLETED);
+    expect(cpu.regs[RIP]).toBe(0x1003n);
+    cpu.regs[RCX] = 0x40_0125n;
     expect(run(cpu, "0f 01 ca")).toEqual(COMPLETED);
     expect(cpu.regs[RIP]).toBe(ENTRY);
   });
@@ -220,9 +236,8 @@ describe("the repair of a mis-delivered SYSCALL", () => {
     ["another error code", (cpu) => cpu.view.setBigUint64(0x8fd0, 0x14n, true)],
     ["another address", (cpu) => cpu.view.setBigUint64(0x8fd8, ENTRY + 1n, true)],
     ["a fault in the kernel", (cpu) => cpu.view.setBigUint64(0x8fe0, 0x10n, true)],
-    ["R11 with flags the program did not have", (cpu) => (cpu.regs[R11] = 0x3246n)],
-    ["RCX that is not behind a SYSCALL", (cpu) => (cpu.regs[RCX] = 0x40_0126n)],
-    ["RCX in the kernel", (cpu) => (cpu.regs[RCX] = 0x1002n)],
+    ["R11 with flags that SYSCALL does not mask", (cpu) => (cpu.regs[R11] = 0x20_0246n)],
+    ["R11 that is no flags", (cpu) => (cpu.regs[R11] = 0x1_0000_0246n)],
     ["a stack that is not mapped", (cpu) => (cpu.regs[RSP] = 0x9_0000n)],
   ])("leaves alone %s", (_what, change) => {
     const cpu = atPageFault();

@@ -20,6 +20,7 @@ export const PF = 1n << 2n;
 export const AF = 1n << 4n;
 export const ZF = 1n << 6n;
 export const SF = 1n << 7n;
+export const IF = 1n << 9n;
 export const OF = 1n << 11n;
 export const RF = 1n << 16n;
 export const VM = 1n << 17n;

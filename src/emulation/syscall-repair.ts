@@ -11,14 +11,27 @@
  * kernel level already, RCX and R11 are right, GS is still the user's, as the entry code expects. SS holds a null
  * selector instead of the one in IA32_STAR, as it does in any interrupt handler.
  *
- * A user program can also jump to the LSTAR address, and must then get its page fault. It would otherwise choose RCX
- * and R11 freely, where SYSCALL sets them, and could return from the "system call" with I/O privilege. So the repair
- * asks that RCX points behind a SYSCALL instruction the user can fetch, and that R11 holds the flags the program had.
- * What is left for a jump to gain is what a real SYSCALL with the same registers does.
+ * A user program can also jump to the LSTAR address, and must then get its page fault: it would otherwise choose RCX
+ * and R11 freely, where SYSCALL sets them, and could return from the "system call" with I/O privilege. What tells the
+ * two apart is IF. SYSCALL has masked RFLAGS with IA32_FMASK before the fault, so where FMASK has IF (every Linux),
+ * the frame has it clear; a program cannot run with interrupts off. A guest whose FMASK lacks IF gets the repair only
+ * where R11 equals the saved flags and RCX points behind a SYSCALL instruction the user can execute; what is left for
+ * a jump to gain is then what that SYSCALL with the same registers does.
  */
 import type { AssistCpu } from "./cpu.ts";
 import { FETCH, READ, type Access, type WalkOptions, translate } from "./page-walk.ts";
-import { MSR_LSTAR, MSR_SYSCALL_MASK, R11, RCX, RF, RFLAGS, RFLAGS_FIXED, RIP, RSP } from "./registers.ts";
+import {
+  IF,
+  MSR_LSTAR,
+  MSR_SYSCALL_MASK,
+  R11,
+  RCX,
+  RF,
+  RFLAGS,
+  RFLAGS_FIXED,
+  RIP,
+  RSP,
+} from "./registers.ts";
 
 /** Present, user, instruction fetch. */
 const FETCH_FROM_KERNEL_PAGE = 0x15n;
@@ -48,21 +61,18 @@ export function repairSyscall(cpu: AssistCpu): boolean {
   const entry = frameView.getBigUint64(8, true);
   if (entry !== cpu.getMsr(MSR_LSTAR)) return false;
   const mask = BigInt.asUintN(32, cpu.getMsr(MSR_SYSCALL_MASK));
-  if (!flagsAreOfSyscall(savedFlags, frameView.getBigUint64(24, true), mask)) return false;
-  if (!followsSyscall(cpu, regs[RCX]!)) return false;
+  if (!isFromSyscall(cpu, savedFlags, frameView.getBigUint64(24, true), mask)) return false;
   regs[RIP] = entry;
   regs[RSP] = frameView.getBigUint64(32, true);
   regs[RFLAGS] = (savedFlags & ~(mask | RF)) | RFLAGS_FIXED;
   return true;
 }
 
-/**
- * Whether R11 holds what RFLAGS were before SYSCALL. The frame has them either as they were or already masked; no
- * program can forge the latter where the mask has IF.
- */
-function flagsAreOfSyscall(savedFlags: bigint, frameFlags: bigint, mask: bigint): boolean {
+/** Whether the flags in the frame are those SYSCALL left, R11 being those it saved. */
+function isFromSyscall(cpu: AssistCpu, savedFlags: bigint, frameFlags: bigint, mask: bigint): boolean {
   const difference = (savedFlags ^ frameFlags) & ~RF;
-  return difference === 0n || ((frameFlags & mask & ~RF) === 0n && (difference & ~mask) === 0n);
+  if ((mask & IF) !== 0n) return (frameFlags & IF) === 0n && (difference & ~mask) === 0n;
+  return difference === 0n && followsSyscall(cpu, cpu.regs[RCX]!);
 }
 
 function followsSyscall(cpu: AssistCpu, returnAddress: bigint): boolean {

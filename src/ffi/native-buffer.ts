@@ -3,7 +3,7 @@ import { mmap, munmap, view } from "./libc.ts";
 
 /**
  * Memory outside the JavaScript heap at a fixed address, so that hot calls can pass the address as a number.
- * It lives as long as this object does: whoever uses `address` or `buffer` keeps the object too.
+ * It lives as long as this object or `buffer` does: whoever uses `address` keeps one of the two.
  */
 export interface NativeBuffer {
   readonly address: number;
@@ -19,6 +19,6 @@ export function allocateNative(length: number): NativeBuffer {
   const size = Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
   const address = mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
   const native = { address, buffer: view(address, size) };
-  releases.register(native, { address, size });
+  releases.register(native.buffer, { address, size });
   return native;
 }

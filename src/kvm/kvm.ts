@@ -32,7 +32,7 @@ export class Kvm {
   static open(path = "/dev/kvm"): Kvm {
     const kvm = new Kvm(openDevice(path));
     try {
-      const version = kvm.#call("KVM_GET_API_VERSION", 0, path);
+      const version = kvm.#apiVersion(path);
       if (version !== KVM_API_VERSION) {
         throw new KvmUnavailableError(
           `${path}: KVM API version ${version}, need ${KVM_API_VERSION}`,
@@ -85,9 +85,17 @@ export class Kvm {
     this.close();
   }
 
-  #call(call: keyof typeof ioctls, argument: number, subject?: string): number {
+  #apiVersion(path: string): number {
+    try {
+      return this.#call("KVM_GET_API_VERSION", 0);
+    } catch (error) {
+      throw new KvmUnavailableError(`${path} is not KVM`, "name the KVM device: /dev/kvm", error);
+    }
+  }
+
+  #call(call: keyof typeof ioctls, argument: number): number {
     const { name, request } = ioctls[call];
-    return check(ioctl(this.fd, request, argument), name, subject);
+    return check(ioctl(this.fd, request, argument), name);
   }
 }
 

@@ -1,7 +1,7 @@
 /** Turns a description into a {@link MachinePlan}: opens, allocates and loads everything short of running it. */
-import { closeSync, fstatSync, openSync } from "node:fs";
 import { joinCommandLine, virtioMmioParameter } from "../boot/command-line.ts";
 import { loadKernel, type LoadedKernel } from "../boot/load-kernel.ts";
+import { openBootFile, type BootFile } from "../boot/read-at.ts";
 import { Cmos } from "../devices/cmos.ts";
 import { Serial } from "../devices/serial.ts";
 import { blkModel } from "../devices/virtio/blk.ts";
@@ -212,39 +212,15 @@ function enableEmulationExits(vm: Vm): boolean {
 }
 
 function load(machine: ResolvedMachine, memory: GuestMemory, cmdline: string): LoadedKernel {
-  const kernelFd = openFile(machine.kernel, "kernel");
+  const files: BootFile[] = [];
+  const open = (path: string): BootFile => keep(files, openBootFile(path));
   try {
-    const kernel = { fd: kernelFd, path: machine.kernel, size: fstatSync(kernelFd).size };
-    const { initrd } = machine;
-    if (initrd === undefined) return loadKernel(memory, { kernel, cmdline, cpus: machine.cpus });
-    if (initrd instanceof Uint8Array) {
-      return loadKernel(memory, { kernel, initrd: { bytes: initrd }, cmdline, cpus: machine.cpus });
-    }
-    const fd = openFile(initrd, "initrd");
-    try {
-      const source = { fd, path: initrd, size: fstatSync(fd).size };
-      return loadKernel(memory, { kernel, initrd: source, cmdline, cpus: machine.cpus });
-    } finally {
-      closeSync(fd);
-    }
+    const kernel = open(machine.kernel);
+    const { initrd, cpus } = machine;
+    if (initrd === undefined) return loadKernel(memory, { kernel, cmdline, cpus });
+    const source = initrd instanceof Uint8Array ? { bytes: initrd } : open(initrd);
+    return loadKernel(memory, { kernel, initrd: source, cmdline, cpus });
   } finally {
-    closeSync(kernelFd);
+    for (const { fd } of files) close(fd);
   }
-}
-
-function openFile(path: string, what: string): number {
-  let fd: number;
-  try {
-    fd = openSync(path, "r");
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    const reason =
-      code === "ENOENT" ? "no such file" : code === "EACCES" ? "permission denied" : (code ?? String(error));
-    throw new TsvmError("ERR_FILE", `${what} ${path}: ${reason}`, { cause: error });
-  }
-  if (!fstatSync(fd).isFile()) {
-    closeSync(fd);
-    throw new TsvmError("ERR_FILE", `${what} ${path}: not a regular file`);
-  }
-  return fd;
 }

@@ -33,38 +33,37 @@ export function runTask(
 ): void {
   const worker = idle.pop() ?? startWorker();
   worker.ref();
-  let done = false;
-  const finish = (): void => {
-    done = true;
-    worker.removeAllListeners();
-  };
-  worker.on("message", (message: WorkerMessage) => {
+  const onWorkerMessage = (message: WorkerMessage): void => {
     if (message.type === "finished") {
-      finish();
+      release();
       if (idle.length < MAX_IDLE) idle.push(park(worker));
       else void worker.terminate();
     }
     onMessage(message);
-  });
+  };
   const died = (error: Error): void => {
-    if (done) return;
-    finish();
+    release();
     onExit(error);
   };
-  worker.on("error", died);
-  worker.on("exit", (code) => died(new Error(`worker thread ended with code ${code}`)));
+  const exited = (code: number): void => died(new Error(`worker thread ended with code ${code}`));
+  // One by one: removing all listeners of a Worker would take Node's own with them.
+  const release = (): void => {
+    worker.off("message", onWorkerMessage).off("error", died).off("exit", exited);
+  };
+  worker.on("message", onWorkerMessage).on("error", died).on("exit", exited);
   worker.postMessage(task);
 }
 
 function startWorker(): Worker {
-  return new Worker(ENTRY, { stdin: false, stdout: false, stderr: false, trackUnmanagedFds: false });
-}
-
-function park(worker: Worker): Worker {
-  worker.unref();
+  const worker = new Worker(ENTRY, { stdin: false, stdout: false, stderr: false, trackUnmanagedFds: false });
   worker.once("exit", () => {
     const at = idle.indexOf(worker);
     if (at !== -1) idle.splice(at, 1);
   });
+  return worker;
+}
+
+function park(worker: Worker): Worker {
+  worker.unref();
   return worker;
 }

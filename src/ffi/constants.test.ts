@@ -1,0 +1,81 @@
+import { describe, expect, it } from "vitest";
+import * as ours from "./constants.ts";
+import { canCompile, evaluateC } from "./testing/c-compiler.ts";
+
+const HEADERS = [
+  "sys/mman.h",
+  "fcntl.h",
+  "unistd.h",
+  "signal.h",
+  "errno.h",
+  "sys/eventfd.h",
+  "sys/epoll.h",
+  "sys/syscall.h",
+  "linux/memfd.h",
+  "linux/falloc.h",
+  "linux/fs.h",
+];
+const OWN = { PAGE_SIZE: "sysconf(_SC_PAGESIZE)" };
+
+/** What the headers of Linux 6.1 and glibc 2.36 say. */
+const expected: Record<keyof typeof ours, number> = {
+  PROT_READ: 1,
+  PROT_WRITE: 2,
+  MAP_SHARED: 1,
+  MAP_PRIVATE: 2,
+  MAP_ANONYMOUS: 32,
+  MAP_NORESERVE: 16384,
+  MAP_POPULATE: 32768,
+  MADV_DONTFORK: 10,
+  MADV_HUGEPAGE: 14,
+  MADV_DONTDUMP: 16,
+  MFD_CLOEXEC: 1,
+  MFD_HUGETLB: 4,
+  MFD_HUGE_2MB: 1409286144,
+  O_NONBLOCK: 2048,
+  O_CLOEXEC: 524288,
+  EFD_NONBLOCK: 2048,
+  EFD_CLOEXEC: 524288,
+  EPOLL_CLOEXEC: 524288,
+  EPOLL_CTL_ADD: 1,
+  EPOLL_CTL_DEL: 2,
+  EPOLLIN: 1,
+  EPOLLOUT: 4,
+  EPOLLET: 2147483648,
+  F_OFD_GETLK: 36,
+  F_OFD_SETLK: 37,
+  F_RDLCK: 0,
+  F_WRLCK: 1,
+  F_UNLCK: 2,
+  FALLOC_FL_KEEP_SIZE: 1,
+  FALLOC_FL_PUNCH_HOLE: 2,
+  FALLOC_FL_ZERO_RANGE: 16,
+  SEEK_SET: 0,
+  SEEK_DATA: 3,
+  SEEK_HOLE: 4,
+  SIG_BLOCK: 0,
+  SYS_gettid: 186,
+  SYS_tgkill: 234,
+  BLKGETSIZE64: 2148012658,
+  EINTR: 4,
+  EAGAIN: 11,
+  EPIPE: 32,
+  EOPNOTSUPP: 95,
+  PAGE_SIZE: 4096,
+};
+
+describe("constants of the Linux ABI", () => {
+  it("are the committed numbers", () => {
+    expect({ ...ours }).toEqual(expected);
+  });
+
+  it.skipIf(!canCompile(HEADERS))(
+    "are what the headers of this host say (needs gcc and linux headers)",
+    () => {
+      const expressions: Record<string, string> = {};
+      for (const name of Object.keys(expected)) expressions[name] = `(unsigned)(${name})`;
+      const actual = evaluateC(HEADERS, { ...expressions, ...OWN });
+      expect(actual).toEqual(expected);
+    },
+  );
+});
