@@ -213,7 +213,11 @@ function enableEmulationExits(vm: Vm): boolean {
 
 function load(machine: ResolvedMachine, memory: GuestMemory, cmdline: string): LoadedKernel {
   const files: BootFile[] = [];
-  const open = (path: string): BootFile => keep(files, openBootFile(path));
+  const open = (path: string): BootFile => {
+    const file = openBootFile(path);
+    files.push(file);
+    return file;
+  };
   try {
     const kernel = open(machine.kernel);
     const { initrd, cpus } = machine;

@@ -1,4 +1,5 @@
 /** The plain description of a machine: what `boot`, definition files, the library and tests all go through. */
+import { totalmem } from "node:os";
 import { TsvmError } from "../errors.ts";
 import { MiB } from "../kvm/memory-map.ts";
 
@@ -78,6 +79,12 @@ export function validateDescription(description: MachineDescription, hostCpuLimi
   }
   if (memory % PAGE !== 0) {
     throw new DescriptionError(`memory: ${memory} bytes is not a multiple of the 4096-byte page`);
+  }
+  if (memory > totalmem()) {
+    throw new DescriptionError(
+      `memory: ${Math.round(memory / MiB)} MiB is more than the ${Math.floor(totalmem() / MiB)} MiB of this host`,
+      "ask for less (--memory)",
+    );
   }
   if (disks.length > MAX_DISKS) {
     throw new DescriptionError(`disks: ${disks.length} are more than the ${MAX_DISKS} that a machine takes`);

@@ -9,6 +9,8 @@ import { Q, type VirtioState } from "./state.ts";
 
 /** What {@link VirtioBackend.handle} returns when a chain cannot be finished now; it stays in the queue. */
 export const BLOCKED = -1;
+/** What it returns when a chain has had its share of time: it stays in the queue, which gets another turn. */
+export const UNFINISHED = -2;
 
 export abstract class VirtioBackend {
   readonly state: VirtioState;
@@ -40,7 +42,7 @@ export abstract class VirtioBackend {
     }
   }
 
-  /** The driver has set the device up, reset it, or changed a queue. Returns the queues that need another turn. */
+  /** The driver has set the device up, reset it, or changed a queue. */
   synchronize(): void {
     this.state.lock.acquire();
     try {
@@ -53,24 +55,29 @@ export abstract class VirtioBackend {
     }
   }
 
-  /** Handles one chain of queue `index`: bytes written into it, or {@link BLOCKED}. May throw VirtqueueError. */
+  /**
+   * Handles one chain of queue `index`: bytes written into it, {@link BLOCKED} or {@link UNFINISHED}.
+   * May throw VirtqueueError.
+   */
   protected abstract handle(index: number, chain: DescriptorChain): number;
 
   /** The driver has reset the device or set it up anew: forget what belonged to the time before. */
   protected abstract reset(): void;
 
   #drain(queue: Virtqueue, index: number): boolean {
-    let budget = queue.size;
-    do {
-      while (queue.peek()) {
-        if (budget-- === 0) return true;
-        const written = this.handle(index, queue.chain);
-        if (written === BLOCKED) return false;
-        queue.complete(written);
-        if (queue.shouldNotify()) this.state.notifyUsed();
+    // Counts looks at the ring too: a driver that moves its index to and fro does not keep us here.
+    for (let budget = queue.size; budget > 0; budget--) {
+      if (!queue.peek()) {
+        if (queue.enableNotifications()) continue;
+        return false;
       }
-    } while (queue.enableNotifications());
-    return false;
+      const written = this.handle(index, queue.chain);
+      if (written === BLOCKED) return false;
+      if (written === UNFINISHED) return true;
+      queue.complete(written);
+      if (queue.shouldNotify()) this.state.notifyUsed();
+    }
+    return true;
   }
 
   /** Brings the queues up to date with the driver's set-up. False while the device is not live. */

@@ -41,7 +41,9 @@ const QUEUE_SIZE = 256;
 /** Bytes in one buffer, and buffers in one request: together they bound what one request may move. */
 const SIZE_MAX = 1 << 20;
 const SEG_MAX = 126;
-const MAX_RANGES = 16;
+const MAX_DISCARD_RANGES = 16;
+/** Where the host has to write the zeros, each range costs it time. */
+const MAX_WRITE_ZEROES_RANGES = 1;
 const MAX_RANGE_SECTORS = 1 << 22;
 
 export interface BlkOptions {
@@ -59,10 +61,10 @@ export function blkModel({ size, readOnly }: BlkOptions): VirtioModel {
   view.setUint32(20, SECTOR, true); // blk_size
   view.setUint16(34, 1, true); // num_queues
   view.setUint32(36, MAX_RANGE_SECTORS, true); // max_discard_sectors
-  view.setUint32(40, MAX_RANGES, true); // max_discard_seg
+  view.setUint32(40, MAX_DISCARD_RANGES, true); // max_discard_seg
   view.setUint32(44, 1, true); // discard_sector_alignment
   view.setUint32(48, MAX_RANGE_SECTORS, true); // max_write_zeroes_sectors
-  view.setUint32(52, MAX_RANGES, true); // max_write_zeroes_seg
+  view.setUint32(52, MAX_WRITE_ZEROES_RANGES, true); // max_write_zeroes_seg
   view.setUint8(56, 1); // write_zeroes_may_unmap
   return {
     deviceId: VIRTIO_ID_BLOCK,
@@ -171,7 +173,8 @@ export class VirtioBlk extends VirtioBackend {
   #ranges(type: number, chain: DescriptorChain): number {
     if (this.#readOnly) return VIRTIO_BLK_S_IOERR;
     const count = (chain.readableBytes - HEADER_BYTES) / RANGE_BYTES;
-    if (!Number.isInteger(count) || count < 1 || count > MAX_RANGES) return VIRTIO_BLK_S_IOERR;
+    const most = type === VIRTIO_BLK_T_DISCARD ? MAX_DISCARD_RANGES : MAX_WRITE_ZEROES_RANGES;
+    if (!Number.isInteger(count) || count < 1 || count > most) return VIRTIO_BLK_S_IOERR;
     const ranges: { sector: number; sectors: number; unmap: boolean }[] = [];
     for (let index = 0; index < count; index++) {
       const at = HEADER_BYTES + index * RANGE_BYTES;

@@ -7,7 +7,7 @@ import { EAGAIN } from "../../ffi/constants.ts";
 import { IoVector } from "../../ffi/iovec.ts";
 import { errno, readv, writev } from "../../ffi/libc.ts";
 import type { GuestMemory } from "../../kvm/guest-memory.ts";
-import { BLOCKED, byteAddress, gather, VirtioBackend } from "./backend.ts";
+import { BLOCKED, byteAddress, gather, UNFINISHED, VirtioBackend } from "./backend.ts";
 import { VIRTIO_ID_CONSOLE } from "./constants.ts";
 import { VirtqueueError, type DescriptorChain } from "./queue.ts";
 import type { VirtioModel, VirtioState } from "./state.ts";
@@ -22,6 +22,7 @@ const CONTROL_QUEUE_SIZE = 32;
 
 /** struct virtio_console_control { le32 id; le16 event; le16 value; }, followed by text in some messages. */
 const CONTROL_BYTES = 8;
+const EVENT_BYTE = 4;
 const DEVICE_READY = 0;
 const PORT_ADD = 1;
 const PORT_READY = 3;
@@ -33,6 +34,8 @@ const PORT_NAME = 7;
 /** A driver that asks on and on without taking the answers is broken. */
 const MAX_PENDING_CONTROL = 256;
 const LARGEST_READ = 64 * 1024;
+/** Bytes of one chain after which other queues get their turn: a chain may be as long as the guest likes. */
+const LARGEST_WRITE = 1 << 20;
 
 /** One port: the host reads what the guest writes from the other end of `output`, and the other way round. */
 export interface ConsolePort {
@@ -91,12 +94,12 @@ export class VirtioConsole extends VirtioBackend {
   }
 
   override run(index: number): boolean {
-    const again = super.run(index);
+    let again = super.run(index);
     // What the driver says on one control queue is answered on the other.
     if (index === CONTROL_TX) {
-      super.run(CONTROL_RX);
+      this.#deliverControl();
       // A port that has just been opened may have input waiting.
-      for (const port of this.#ports.keys()) super.run(receiveQueue(port));
+      for (const port of this.#ports.keys()) again = super.run(receiveQueue(port)) || again;
     }
     return again;
   }
@@ -104,9 +107,17 @@ export class VirtioConsole extends VirtioBackend {
   /** The terminal behind port 0 has a new size: tells the driver, now or when it comes up. */
   resize(size: WindowSize): void {
     this.#size = size;
+    const payload = this.#sizeBytes();
+    this.state.config.set(payload); // cols and rows
     if (!this.state.live) return;
-    this.#control(0, RESIZE, 0, this.#sizeBytes());
-    super.run(CONTROL_RX);
+    if (!this.#multiport) {
+      this.state.notifyConfig();
+      return;
+    }
+    const waiting = this.#pending.find((message) => message[EVENT_BYTE] === RESIZE);
+    if (waiting !== undefined) waiting.set(payload, CONTROL_BYTES);
+    else if (this.#pending.length < MAX_PENDING_CONTROL) this.#control(0, RESIZE, 0, payload);
+    this.#deliverControl();
   }
 
   protected override handle(index: number, chain: DescriptorChain): number {
@@ -122,8 +133,13 @@ export class VirtioConsole extends VirtioBackend {
     this.#open.fill(false);
   }
 
+  get #multiport(): boolean {
+    return this.state.negotiated(VIRTIO_CONSOLE_F_MULTIPORT);
+  }
+
   #input(port: number, chain: DescriptorChain): number {
-    if (!this.#open[port]!) return BLOCKED;
+    // Without the feature there is no handshake: the one port is open as long as the device is live.
+    if (this.#multiport && !this.#open[port]!) return BLOCKED;
     if (chain.writableBytes === 0) return 0;
     gather(this.#vector, chain, "writable", 0, LARGEST_READ);
     const got = readv(this.#ports[port]!.inputFd, this.#vector.address, this.#vector.count);
@@ -133,8 +149,13 @@ export class VirtioConsole extends VirtioBackend {
 
   #output(port: number, chain: DescriptorChain): number {
     let sent = this.#sent[port]!;
+    const pause = sent + LARGEST_WRITE;
     while (sent < chain.readableBytes) {
-      gather(this.#vector, chain, "readable", sent, chain.readableBytes - sent);
+      if (sent >= pause) {
+        this.#sent[port] = sent;
+        return UNFINISHED;
+      }
+      gather(this.#vector, chain, "readable", sent, Math.min(chain.readableBytes, pause) - sent);
       const wrote = writev(this.#ports[port]!.outputFd, this.#vector.address, this.#vector.count);
       if (wrote < 0) {
         if (errno() === EAGAIN) {
@@ -186,6 +207,11 @@ export class VirtioConsole extends VirtioBackend {
     view.setUint16(6, value, true);
     message.set(text, CONTROL_BYTES);
     this.#pending.push(message);
+  }
+
+  /** Hands out as many control messages as the driver has buffers for. Ends: each turn takes messages away. */
+  #deliverControl(): void {
+    while (super.run(CONTROL_RX) && this.#pending.length > 0);
   }
 
   #sendControl(chain: DescriptorChain): number {

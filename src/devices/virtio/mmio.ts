@@ -171,7 +171,7 @@ export class VirtioMmio implements BusDevice {
     lock.acquire();
     try {
       if (value === 0) this.#reset();
-      else this.#advanceStatus(value);
+      else if (!this.#advanceStatus(value)) return;
       Atomics.add(words, W.EPOCH, 1);
     } finally {
       lock.release();
@@ -179,8 +179,11 @@ export class VirtioMmio implements BusDevice {
     this.#wake();
   }
 
-  /** Section 3.1.1: bits are only ever added; FEATURES_OK stays unset if the driver wants what was not offered. */
-  #advanceStatus(value: number): void {
+  /**
+   * Section 3.1.1: bits are only ever added; FEATURES_OK stays unset if the driver wants what was not offered.
+   * Whether there are any new ones.
+   */
+  #advanceStatus(value: number): boolean {
     const { words, features } = this.#state;
     const current = words[W.STATUS]!;
     let added = value & 0xff & ~current & ~DEVICE_NEEDS_RESET;
@@ -192,6 +195,7 @@ export class VirtioMmio implements BusDevice {
     }
     if (((current | added) & FEATURES_OK) === 0) added &= ~DRIVER_OK;
     Atomics.or(words, W.STATUS, added);
+    return added !== 0;
   }
 
   #reset(): void {

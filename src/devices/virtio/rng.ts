@@ -18,8 +18,7 @@ export class VirtioRng extends VirtioBackend {
     for (let at = chain.readable; at < chain.count && written < LARGEST; at++) {
       const wanted = Math.min(chain.length[at]!, LARGEST - written);
       const got = getrandom(chain.host[at]!, wanted, 0);
-      if (got <= 0) break;
-      written += got;
+      if (got > 0) written += got;
       if (got < wanted) break;
     }
     return written;
