@@ -3,6 +3,7 @@
 
 #include "sys.h"
 
+#include <asm/statfs.h>
 #include <linux/fs.h>
 #include <linux/if.h>
 #include <linux/sockios.h>
@@ -16,6 +17,7 @@ enum {
 	END_GRACE_MS = 200,
 	END_PAUSE_MS = 5,
 	SLOW_CALL_CYCLES = 100 * 1000,
+	STATFS_READ_ONLY = 1,
 	READ_AHEAD_SECTORS = 32, /* 16 KiB */
 };
 
@@ -54,10 +56,10 @@ static long mount_root(const struct run_request *request)
 	long result = -EINVAL;
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		/* EINVAL: no such file system here. EACCES: squashfs mounted writable, or a disk that is read-only. */
-		result = mount_device(request->device, types[i], flags);
+		/* EINVAL: no such file system here. EACCES, EROFS: a disk that cannot be written. */
+		result = mount_device(request->device, types[i], flags | MS_SILENT);
 		if (result == -EACCES || result == -EROFS)
-			result = mount_device(request->device, types[i], flags | MS_RDONLY);
+			result = mount_device(request->device, types[i], flags | MS_RDONLY | MS_SILENT);
 		if (result != -EINVAL && result != -ENODEV)
 			break;
 	}
@@ -95,7 +97,7 @@ static void limit_read_ahead(const char *device)
 	sys_close((int)fd);
 }
 
-long guest_enter_root(const struct run_request *request, struct message *message)
+long guest_enter_root(struct run_request *request, struct message *message)
 {
 	long result;
 
@@ -116,6 +118,10 @@ long guest_enter_root(const struct run_request *request, struct message *message
 		message_add_errno(message, result);
 		return result;
 	}
+	struct statfs status;
+
+	if (sys3(__NR_statfs, (long)STAGE, (long)&status, 0) >= 0 && status.f_flags & STATFS_READ_ONLY)
+		request->flags |= RUN_READ_ONLY;
 	if (kernel_is_slow())
 		limit_read_ahead(request->device);
 	result = sys_chdir(STAGE);

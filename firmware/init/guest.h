@@ -9,8 +9,11 @@
 /* Mounts /dev in the initramfs: device nodes, nothing else. */
 void guest_mount_dev(void);
 
-/* Mounts the root device and moves onto it. On failure returns a negative errno and says in *message what failed. */
-long guest_enter_root(const struct run_request *request, struct message *message);
+/*
+ * Mounts the root device and moves onto it. Sets RUN_READ_ONLY where it cannot be mounted otherwise. On failure returns
+ * a negative errno and says in *message what failed.
+ */
+long guest_enter_root(struct run_request *request, struct message *message);
 
 /* /proc, /sys, /run, /tmp, /dev/pts, the loopback interface, the host name. Nothing in here is worth failing for. */
 void guest_furnish(const struct run_request *request);

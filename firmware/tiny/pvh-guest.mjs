@@ -30,7 +30,13 @@ export function pvhGuest(code) {
   file.writeUInt16LE(EHDR, 52);
   file.writeUInt16LE(PHDR, 54);
   file.writeUInt16LE(2, 56); // e_phnum
-  programHeader(file, EHDR, { type: 1, flags: 7, offset: codeOffset, address: LOAD_ADDRESS, size: code.length });
+  programHeader(file, EHDR, {
+    type: 1,
+    flags: 7,
+    offset: codeOffset,
+    address: LOAD_ADDRESS,
+    size: code.length,
+  });
   programHeader(file, EHDR + PHDR, { type: 4, flags: 4, offset: noteOffset, address: 0, size: note.length });
   note.copy(file, noteOffset);
   Buffer.from(code).copy(file, codeOffset);
@@ -59,8 +65,12 @@ export const ONE_BYTE_AND_TRIPLE_FAULT = Uint8Array.from([
   ...movAl(0x21),
   OUT_DX_AL,
   // An IDT without entries: the first exception cannot be delivered, nor the one that follows from that.
-  0x0f, 0x01, 0x1d, ...dword(0x18_0000), // lidt [0x180000]: RAM that nobody has written to
-  0x0f, 0x0b, // ud2
+  0x0f,
+  0x01,
+  0x1d,
+  ...dword(0x18_0000), // lidt [0x180000]: RAM that nobody has written to
+  0x0f,
+  0x0b, // ud2
 ]);
 
 /** Writes "!" and asks the keyboard controller for a reset. */
@@ -69,12 +79,21 @@ export const ONE_BYTE_AND_RESET = Uint8Array.from([
   ...movAl(0x21),
   OUT_DX_AL,
   ...movAl(0xfe),
-  0xe6, 0x64, // out 0x64, al
+  0xe6,
+  0x64, // out 0x64, al
   0xf4,
 ]);
 
 /** Writes "!" and halts with interrupts off. */
-export const ONE_BYTE_AND_HALT = Uint8Array.from([...movDx(0x3f8), ...movAl(0x21), OUT_DX_AL, 0xfa, 0xf4, 0xeb, 0xfe]);
+export const ONE_BYTE_AND_HALT = Uint8Array.from([
+  ...movDx(0x3f8),
+  ...movAl(0x21),
+  OUT_DX_AL,
+  0xfa,
+  0xf4,
+  0xeb,
+  0xfe,
+]);
 
 /** Spins for ever. */
 export const ENDLESS_LOOP = Uint8Array.from([0xeb, 0xfe]);
@@ -83,11 +102,14 @@ export const ENDLESS_LOOP = Uint8Array.from([0xeb, 0xfe]);
 export function portReads(port, count) {
   return Uint8Array.from([
     ...movDx(port),
-    0xb9, ...dword(count), // mov ecx, count
+    0xb9,
+    ...dword(count), // mov ecx, count
     0xec, // in al, dx
-    0xe2, 0xfd, // loop -3
+    0xe2,
+    0xfd, // loop -3
     ...movAl(0xfe),
-    0xe6, 0x64,
+    0xe6,
+    0x64,
     0xf4,
   ]);
 }
@@ -95,11 +117,15 @@ export function portReads(port, count) {
 /** Reads the 32-bit word at physical `address` `count` times, then resets: `count` exits for MMIO. */
 export function mmioReads(address, count) {
   return Uint8Array.from([
-    0xb9, ...dword(count),
-    0xa1, ...dword(address), // mov eax, [address]
-    0xe2, 0xf9, // loop -7
+    0xb9,
+    ...dword(count),
+    0xa1,
+    ...dword(address), // mov eax, [address]
+    0xe2,
+    0xf9, // loop -7
     ...movAl(0xfe),
-    0xe6, 0x64,
+    0xe6,
+    0x64,
     0xf4,
   ]);
 }

@@ -13,6 +13,7 @@ import { parseCount, parseDisk, parseDuration, parseSize } from "./values.ts";
 interface BootFlags {
   kernel?: string;
   initrd?: string;
+  root?: string;
   disk: string[];
   append: string[];
   cpus: string;
@@ -81,15 +82,20 @@ export function describe(
     hugePages: parseHugePages(flags.hugePages),
   };
   if (flags.kernel !== undefined) description.kernel = flags.kernel;
+  const fileIsDisk = file !== undefined && isDiskImage(file);
   if (file !== undefined) {
-    if (isDiskImage(file)) disks.unshift({ path: file });
+    if (fileIsDisk) disks.unshift({ path: file });
     else if (flags.kernel === undefined) description.kernel = file;
     else throw new UsageError(`both ${file} and --kernel ${flags.kernel} are kernels`, "give one of them");
   }
   if (flags.readOnly === true) for (const disk of disks) disk.readOnly = true;
   if (flags.initrd !== undefined) description.initrd = flags.initrd;
+  if (flags.root !== undefined) description.rootDevice = flags.root;
   if (flags.append.length > 0) description.append = flags.append.join(" ");
   if (disks.length > 0) description.disks = disks;
+  // FILE is the system to boot; a --disk is one more disk, unless a kernel of the user's own boots from it.
+  const ownKernel = description.kernel !== undefined;
+  if (!fileIsDisk && (!ownKernel || guestCommand !== undefined)) description.root = "bundled";
   if (typeof flags.console === "string") description.console = parseConsole(flags.console);
   if (guestCommand !== undefined) {
     if (guestCommand.length === 0)

@@ -133,6 +133,7 @@ export class Frontend {
 
   #connectTerminal(machine: Machine): () => void {
     const { stdin, stdout } = process;
+    if (!this.#options.command) stdout.write("[tsvm: booting; Ctrl-A x leaves, Ctrl-A h helps]\r\n");
     const filter = new EscapeFilter({
       data: (bytes) => machine.writeConsole(bytes),
       leave: () => void machine.stop(),

@@ -49,10 +49,11 @@ function buildProgram(): Command {
     .option("-i, --initrd <path>", "initial RAM disk")
     .option(
       "-d, --disk <path>",
-      "raw disk image, may be repeated: PATH[,ro][,ephemeral][,serial=TEXT]",
+      "one more disk, may be repeated: PATH[,ro][,ephemeral][,serial=TEXT]",
       collect,
       [],
     )
+    .option("--root <device>", "the guest's root, for example /dev/vda2 (default: from the partition table)")
     .option("-a, --append <text>", "add to the kernel command line", collect, [])
     .option("-c, --cpus <n>", "number of virtual processors", "1")
     .option("-m, --memory <size>", "guest memory, for example 64M or 2G", "128M")

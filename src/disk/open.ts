@@ -1,5 +1,6 @@
 /** Opens disk images for a guest: checks, locks, throw-away copies. */
 import { closeSync, constants, fstatSync, openSync } from "node:fs";
+import { identifyOpenFile } from "../boot/file-kind.ts";
 import { BLKGETSIZE64, MFD_CLOEXEC, SEEK_DATA, SEEK_HOLE, SEEK_SET } from "../ffi/constants.ts";
 import { errnoName } from "../ffi/errno.ts";
 import { check, errno, ftruncate, ioctlBuffer, lseek, memfd_create, sendfile } from "../ffi/libc.ts";
@@ -7,6 +8,7 @@ import { DiskError } from "./errors.ts";
 import { lockImage } from "./lock.ts";
 
 const SECTOR = 512;
+const CONTAINER_FORMATS: ReadonlySet<string> = new Set(["qcow2", "vmdk", "vdi", "vhdx", "vhd"]);
 
 export interface OpenDisk {
   readonly fd: number;
@@ -76,6 +78,7 @@ function sizeOf(path: string, fd: number): number {
     );
   }
   if (size === 0) throw new DiskError(path, "is empty", "give it a size first: truncate -s 1G FILE");
+  refuseOtherFormats(path, fd, size);
   if (size % SECTOR !== 0) {
     throw new DiskError(
       path,
@@ -84,6 +87,17 @@ function sizeOf(path: string, fd: number): number {
     );
   }
   return size;
+}
+
+/** A container format taken for a raw disk would show the guest its headers, and let it destroy them. */
+function refuseOtherFormats(path: string, fd: number, size: number): void {
+  const { kind, description } = identifyOpenFile({ fd, path, size });
+  if (!CONTAINER_FORMATS.has(kind)) return;
+  throw new DiskError(
+    path,
+    `is ${description}; only raw images can be used so far`,
+    `convert it: qemu-img convert -O raw ${path} NEW`,
+  );
 }
 
 /** A private copy without a name, as sparse as the file. */

@@ -37,8 +37,15 @@ export interface MachineDescription {
   initrd?: string;
   /** Added at the end of the kernel command line. */
   append?: string;
-  /** Disks in the order vda, vdb, …; the first one is the root. The bundled root where it is left out. */
+  /** Disks in the order vda, vdb, …, after the bundled root where that is used. */
   disks?: DiskDescription[];
+  /**
+   * What the guest's root is: the first of `disks`, or a throw-away copy of the bundled root file system. By default the
+   * first disk if there is one; the bundled root needs tsvm's init (the bundled kernel, or a `command`).
+   */
+  root?: "disk" | "bundled";
+  /** Device of the root file system, such as `/dev/vda2`; by default found from the first disk's partition table. */
+  rootDevice?: string;
   /** Which console the guest's shell is on. `virtio` needs a driver in the guest; by default: virtio for the bundled kernel. */
   console?: "serial" | "virtio";
   /** Run this instead of an interactive shell. */

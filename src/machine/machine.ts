@@ -406,7 +406,10 @@ export class Machine extends EventEmitter<MachineEvents> {
         return;
       }
       this.probe();
-      this.#scheduleProbe(halted ? PROBE_INTERVAL_MS : Math.min(interval * 1.5, LONGEST_PROBE_INTERVAL_MS), halted);
+      this.#scheduleProbe(
+        halted ? PROBE_INTERVAL_MS : Math.min(interval * 1.5, LONGEST_PROBE_INTERVAL_MS),
+        halted,
+      );
     }, interval);
     this.#probeTimer.unref();
   }

@@ -1,6 +1,7 @@
 /** Fills in a description's defaults: bundled files, init, kernel command line. */
 import { readFileSync } from "node:fs";
 import { cpioArchive } from "../boot/cpio.ts";
+import { rootDevice } from "../disk/root-device.ts";
 import { bundledFile } from "../images/bundled.ts";
 import { isSoftwareKvm } from "../kvm/host.ts";
 import type { MachineDescription } from "./description.ts";
@@ -50,17 +51,24 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
       serial,
     }),
   );
-  const bundledRoot = ownInit && disks.length === 0;
+  const bundledRoot =
+    ownInit && (description.root ?? (disks.length === 0 ? "bundled" : "disk")) === "bundled";
   if (bundledRoot) {
-    disks.push({ path: bundledFile("rootfs.ext4"), readOnly: false, ephemeral: true, serial: "tsvm-root" });
+    disks.unshift({
+      path: bundledFile("rootfs.ext4"),
+      readOnly: false,
+      ephemeral: true,
+      serial: "tsvm-root",
+    });
   }
+  const root = disks[0] === undefined ? "" : (description.rootDevice ?? rootDevice(disks[0].path));
   const console = description.console ?? (bundled ? "virtio" : "serial");
   const rootReadOnly = disks[0]?.readOnly ?? true;
   const parameters = [
     ...COMMON_PARAMETERS,
     ...(bundled ? BUNDLED_PARAMETERS : []),
     ...(bundled && isSoftwareKvm() ? SOFTWARE_KVM_PARAMETERS : []),
-    ...(!ownInit && disks.length > 0 ? ["root=/dev/vda", rootReadOnly ? "ro" : "rw"] : []),
+    ...(!ownInit && disks.length > 0 ? [`root=${root}`, rootReadOnly ? "ro" : "rw"] : []),
     ...(description.append === undefined ? [] : [description.append]),
   ];
   return {
@@ -72,7 +80,7 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
     commandLine: parameters.join(" "),
     disks,
     virtioConsole: console === "virtio" || ownInit,
-    run: ownInit ? runRequest(description, { bundledRoot, rootReadOnly }) : undefined,
+    run: ownInit ? runRequest(description, { root, bundledRoot, rootReadOnly }) : undefined,
   };
 }
 
@@ -87,17 +95,17 @@ function initramfsWithInit(): Uint8Array {
 
 function runRequest(
   { command, name }: MachineDescription,
-  root: { bundledRoot: boolean; rootReadOnly: boolean },
+  { root, bundledRoot, rootReadOnly }: { root: string; bundledRoot: boolean; rootReadOnly: boolean },
 ): RunRequest {
   return {
     argv: command?.argv ?? [],
     env: command?.env ?? {},
     cwd: command?.cwd ?? "/",
     terminal: command?.terminal ?? false,
-    shell: command === undefined && root.bundledRoot,
-    root: "/dev/vda",
-    rootReadOnly: root.rootReadOnly,
-    rootFsType: root.bundledRoot ? "ext4" : "",
+    shell: command === undefined && bundledRoot,
+    root,
+    rootReadOnly,
+    rootFsType: bundledRoot ? "ext4" : "",
     hostname: name ?? "tsvm",
   };
 }

@@ -245,12 +245,18 @@ export class Rig<B extends VirtioBackend = VirtioBackend> {
     return new DriverQueue(this.ram, size, rings);
   }
 
-  /** Rings of their own for queue `index`, in service from DRIVER_OK on. */
+  /** Zeroed rings of its own for queue `index`, in service from DRIVER_OK on. */
   makeQueue(index: number, size = this.state.model.queueSizes[index]!): DriverQueue {
-    const desc = this.allocate(DESCRIPTOR_BYTES * size, 16);
-    const avail = this.allocate(6 + 2 * size, 2);
-    const used = this.allocate(6 + 8 * size + 2, 4);
-    return this.setQueue(index, size, [desc, avail, used]);
+    const zeroed = (bytes: number, align: number): number => {
+      const at = this.allocate(bytes, align);
+      this.bytes.fill(0, at, at + bytes);
+      return at;
+    };
+    return this.setQueue(index, size, [
+      zeroed(DESCRIPTOR_BYTES * size, 16),
+      zeroed(6 + 2 * size, 2),
+      zeroed(6 + 8 * size, 4),
+    ]);
   }
 
   start(): void {
