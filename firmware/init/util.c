@@ -40,15 +40,6 @@ size_t text_length(const char *text)
 	return (size_t)(end - text);
 }
 
-int text_equal(const char *a, const char *b)
-{
-	while (*a && *a == *b) {
-		a++;
-		b++;
-	}
-	return *a == *b;
-}
-
 int text_starts(const char *text, const char *prefix)
 {
 	while (*prefix)

@@ -11,7 +11,6 @@ void *memmove(void *to, const void *from, size_t length);
 void *memset(void *at, int value, size_t length);
 
 size_t text_length(const char *text);
-int text_equal(const char *a, const char *b);
 /* Whether text begins with prefix. */
 int text_starts(const char *text, const char *prefix);
 

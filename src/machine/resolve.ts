@@ -31,13 +31,13 @@ export interface ResolvedMachine {
 
 /** Wanted by every guest: serial console, reset through the keyboard controller, a panic ends the machine. */
 const COMMON_PARAMETERS = ["console=ttyS0", "reboot=k", "panic=-1"];
-/** What the bundled kernel need not look for. */
-const BUNDLED_PARAMETERS = ["quiet", "tsc=reliable", "no_timer_check", "8250.nr_uarts=1"];
+/** The bundled kernel has nothing to say that its users want to read. */
+const BUNDLED_PARAMETERS = ["quiet"];
 /**
- * On a software KVM every kernel instruction is emulated, and CPUID cannot hide features. These kernel features cost exits or many
- * steps there: ERMS, FSRM (string moves), SMAP (CLAC/STAC), CX16, POPCNT. docs/software-kvm.md.
+ * On a software KVM every kernel instruction is emulated, and CPUID cannot hide features. Protecting read-only data there costs a
+ * second; ERMS and FSRM (string moves byte by byte), SMAP (CLAC, STAC) and POPCNT cost steps or exits. docs/guest.md.
  */
-const SOFTWARE_KVM_PARAMETERS = ["clearcpuid=297,580,308,141,151"];
+const SOFTWARE_KVM_PARAMETERS = ["rodata=off", "clearcpuid=297,580,308,151"];
 
 /** Reads the bundled files where the description asks for them. Throws TsvmError. */
 export function resolveMachine(description: MachineDescription): ResolvedMachine {

@@ -17,8 +17,10 @@ const VIRTIO_CONSOLE_F_MULTIPORT = 1;
 
 const CONTROL_RX = 2;
 const CONTROL_TX = 3;
-const PORT_QUEUE_SIZE = 128;
-const CONTROL_QUEUE_SIZE = 32;
+/** Linux fills a receive queue with one page per entry when it finds the port: on a slow guest a large one is dear. */
+const RECEIVE_QUEUE_SIZE = 16;
+const TRANSMIT_QUEUE_SIZE = 128;
+const CONTROL_QUEUE_SIZE = 16;
 
 /** struct virtio_console_control { le32 id; le16 event; le16 value; }, followed by text in some messages. */
 const CONTROL_BYTES = 8;
@@ -57,7 +59,7 @@ export function consoleModel(ports: number, { rows, columns }: WindowSize): Virt
   view.setUint16(0, columns, true); // cols
   view.setUint16(2, rows, true); // rows
   view.setUint32(4, ports, true); // max_nr_ports
-  const port = [PORT_QUEUE_SIZE, PORT_QUEUE_SIZE];
+  const port = [RECEIVE_QUEUE_SIZE, TRANSMIT_QUEUE_SIZE];
   const control = [CONTROL_QUEUE_SIZE, CONTROL_QUEUE_SIZE];
   return {
     deviceId: VIRTIO_ID_CONSOLE,
