@@ -20,7 +20,9 @@ const common = {
   target: "node20.19",
   // koffi finds its native part beside itself.
   external: ["koffi"],
+  // Names stay, for stack traces; what remains is quick to parse.
   minifySyntax: true,
+  minifyWhitespace: true,
   sourcemap: true,
   sourcesContent: false,
   logLevel: "warning",

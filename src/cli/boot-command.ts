@@ -130,7 +130,7 @@ function parseConsole(text: string): "serial" | "virtio" {
   throw new UsageError(`--console: "${text}" is not one of serial, virtio`);
 }
 
-function exitStatus(report: StopReport, { interruptedBy, timedOut }: Frontend): number {
+function exitStatus(report: StopReport, { commandMode, interruptedBy, timedOut }: Frontend): number {
   if (report.reason === "command" && report.command !== undefined) {
     const { command } = report;
     if (command.kind === "exited") return command.status;
@@ -149,7 +149,8 @@ function exitStatus(report: StopReport, { interruptedBy, timedOut }: Frontend): 
     case "stopped":
       return interruptedBy === undefined ? ExitCode.Ok : signalStatus(interruptedBy);
     default:
-      return ExitCode.Ok;
+      // Whoever asked for a command did not get its exit status.
+      return commandMode ? ExitCode.Failure : ExitCode.Ok;
   }
 }
 

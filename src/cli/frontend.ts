@@ -21,7 +21,7 @@ export interface FrontendOptions {
   readonly verbose: boolean;
 }
 
-const { SIGINT, SIGTERM, SIGHUP } = constants.signals;
+const { SIGINT, SIGTERM, SIGHUP, SIGPIPE } = constants.signals;
 /** How long a command may take to follow a forwarded Ctrl-C. */
 const INTERRUPT_GRACE_MS = 2000;
 /** End of transmission: what Ctrl-D sends. */
@@ -76,10 +76,7 @@ export class Frontend {
       this.#connectOutput(machine);
       undo.push(this.#connectSignals(machine));
       if (this.#options.mode === "terminal") undo.push(this.#connectTerminal(machine));
-      else if (
-        this.#options.mode === "stream" ||
-        (this.#options.command && this.#options.mode === "capture")
-      ) {
+      else if (this.#options.mode !== "quiet" || this.#options.command) {
         undo.push(this.#connectStreamInput(machine));
       }
       return await machine.stopped;
@@ -96,15 +93,35 @@ export class Frontend {
       machine.on("console", (bytes) => this.#captured.console.push(bytes));
       return;
     }
-    machine.on("stdout", (bytes) => send(process.stdout, bytes, machine));
-    machine.on("stderr", (bytes) => send(process.stderr, bytes, machine));
+    const toStdout = this.#sender(process.stdout, machine);
+    const toStderr = this.#sender(process.stderr, machine);
+    machine.on("stdout", toStdout);
+    machine.on("stderr", toStderr);
     machine.on("console", (bytes, source) => {
       if (mode === "quiet") return;
       // A command's stdout is the command's alone. With a terminal its screen is the virtio console.
       const isScreen = !command || (mode === "terminal" && source === "virtio");
-      if (isScreen) send(process.stdout, bytes, machine);
-      else if (verbose) send(process.stderr, bytes, machine);
+      if (isScreen) toStdout(bytes);
+      else if (verbose) toStderr(bytes);
     });
+  }
+
+  /** Writes to a stream of ours. While its reader is behind, the guest waits; when its reader is gone, the machine ends. */
+  #sender(stream: NodeJS.WriteStream, machine: Machine): (bytes: Buffer) => void {
+    let waiting = false;
+    stream.on("error", () => {
+      this.interruptedBy ??= SIGPIPE;
+      void machine.stop();
+    });
+    return (bytes) => {
+      if (stream.write(bytes) || waiting) return;
+      waiting = true;
+      machine.pauseOutput();
+      stream.once("drain", () => {
+        waiting = false;
+        machine.resumeOutput();
+      });
+    };
   }
 
   #connectSignals(machine: Machine): () => void {
@@ -182,13 +199,6 @@ export class Frontend {
       stdin.destroy();
     };
   }
-}
-
-/** Writes to a stream of ours; while it is behind, the guest waits. */
-function send(stream: NodeJS.WriteStream, bytes: Buffer, machine: Machine): void {
-  if (stream.write(bytes)) return;
-  machine.pauseOutput();
-  stream.once("drain", () => machine.resumeOutput());
 }
 
 class Capture {

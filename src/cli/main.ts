@@ -71,7 +71,9 @@ function buildProgram(): Command {
     .addHelpText("after", BOOT_EXAMPLES)
     .action(async (file: string | undefined, options: Record<string, unknown>) => {
       const { bootCommand } = await import("./boot-command.ts");
-      process.exitCode = await bootCommand(file, options, guestCommand);
+      const status = await bootCommand(file, options, guestCommand);
+      const { exitAtOnce } = await import("./exit.ts");
+      await exitAtOnce(status);
     });
 
   program

@@ -139,6 +139,8 @@ export const sigtimedwait = declare<[set: ArrayBufferView, info: number, timeout
   "int",
   ["void *", "uintptr_t", "void *"],
 );
+/** _exit(2): ends the process at once, without Node's tidying up. */
+export const _exit = declare<[status: number]>("_exit", "void", ["int"]);
 /** syscall(2) for what older C libraries have no wrapper for. */
 export const syscall = declare<[number: number, a: number, b: number, c: number]>("syscall", "long", [
   "long",

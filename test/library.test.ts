@@ -1,0 +1,137 @@
+/** The library: many machines in one process, and no trace of them afterwards. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, describe, expect, test } from "vitest";
+import type * as Library from "../src/index.ts";
+import { KVM, suite } from "./support/needs.ts";
+import { DIST } from "./support/paths.ts";
+import { scratch } from "./support/scratch.ts";
+import { ENDLESS_LOOP, ONE_BYTE_AND_RESET, printAndReset, pvhGuest } from "./support/tiny-guests.ts";
+
+const MiB = 2 ** 20;
+const LIBRARY = pathToFileURL(join(DIST, "index.js")).href;
+const files = scratch();
+const hello = files.path("hello.elf", pvhGuest(printAndReset("hello")));
+const byte = files.path("byte.elf", pvhGuest(ONE_BYTE_AND_RESET));
+const spin = files.path("spin.elf", pvhGuest(ENDLESS_LOOP));
+
+const { Machine, TsvmError, releaseIdleWorkers } = (await import(LIBRARY)) as typeof Library;
+afterAll(() => releaseIdleWorkers());
+
+const openFiles = (): number => readdirSync("/proc/self/fd").length;
+
+suite("the library", [KVM], () => {
+  test("boots a machine and hands over its output", async () => {
+    const machine = await Machine.boot({ cpus: 1, memory: 32 * MiB, kernel: hello });
+    let console = "";
+    machine.on("console", (bytes) => (console += bytes.toString()));
+    const report = await machine.stopped;
+    expect(report).toMatchObject({ reason: "reset", error: undefined, panic: undefined });
+    expect(console).toBe("hello");
+    const { start, loaded, firstEntry, firstExit, stopped } = report.timeline;
+    const moments = [start, loaded, firstEntry!, firstExit!, stopped];
+    expect(moments).toEqual(moments.toSorted((a, b) => a - b));
+  });
+
+  test("leaks neither files nor memory over 50 machines, one after the other", async () => {
+    const bootOnce = async (): Promise<void> => {
+      const machine = await Machine.boot({ cpus: 1, memory: 64 * MiB, kernel: byte });
+      expect((await machine.stopped).reason).toBe("reset");
+    };
+    for (let i = 0; i < 10; i++) await bootOnce();
+    const filesBefore = openFiles();
+    const memoryBefore = process.memoryUsage.rss();
+    for (let i = 0; i < 50; i++) await bootOnce();
+    expect(openFiles()).toBe(filesBefore);
+    // A machine that stayed behind would hold 64 MiB of address space, its touched pages, threads and pipes.
+    expect(process.memoryUsage.rss() - memoryBefore).toBeLessThan(40 * MiB);
+  });
+
+  test("runs 8 machines at a time", async () => {
+    const filesBefore = openFiles();
+    const reports = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const machine = await Machine.boot({ cpus: 1, memory: 64 * MiB, kernel: byte });
+        let console = "";
+        machine.on("console", (bytes) => (console += bytes.toString()));
+        return { reason: (await machine.stopped).reason, console };
+      }),
+    );
+    expect(reports).toEqual(Array.from({ length: 8 }, () => ({ reason: "reset", console: "!" })));
+    // Threads that were started for the crowd close their files as they end.
+    await expect.poll(openFiles, { timeout: 5000 }).toBeLessThanOrEqual(filesBefore + 20);
+    await releaseIdleWorkers();
+  });
+
+  test.each([1, 2, 4])("stops a guest of %i vCPUs that spins, quickly", async (cpus) => {
+    const machine = await Machine.boot({ cpus, memory: 32 * MiB, kernel: spin });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const start = performance.now();
+    const report = await machine.stop();
+    expect(report.reason).toBe("stopped");
+    expect(performance.now() - start).toBeLessThan(1000);
+  });
+
+  test("stops a machine that has only just been started, and again one that has ended", async () => {
+    const filesBefore = openFiles();
+    for (let i = 0; i < 10; i++) {
+      const machine = await Machine.boot({ cpus: 2, memory: 32 * MiB, kernel: spin });
+      const [first, second] = await Promise.all([machine.stop(), machine.stop()]);
+      expect(first.reason).toBe("stopped");
+      expect(second).toBe(first);
+      expect(await machine.stop()).toBe(first);
+    }
+    await expect.poll(openFiles, { timeout: 5000 }).toBeLessThanOrEqual(filesBefore + 20);
+  });
+
+  test("leaves nothing behind where a machine cannot be made", async () => {
+    const filesBefore = openFiles();
+    const bad = [
+      { kernel: "/nonexistent" },
+      { kernel: hello, initrd: "/nonexistent" },
+      { kernel: hello, disks: [{ path: "/nonexistent" }] },
+      { kernel: hello, disks: [{ path: hello }, { path: "/nonexistent" }] },
+      { kernel: hello, cpus: 0 },
+      { kernel: hello, cpus: 1000 },
+      { kernel: hello, memory: 2 ** 60 },
+    ];
+    for (const wrong of bad) {
+      await expect(Machine.boot({ cpus: 1, memory: 32 * MiB, ...wrong })).rejects.toBeInstanceOf(TsvmError);
+    }
+    expect(openFiles()).toBe(filesBefore);
+  });
+});
+
+suite("a process with a guest that spins", [KVM], () => {
+  async function run(source: string): Promise<{ code: number | null; signal: NodeJS.Signals | null; ms: number }> {
+    const script = `import { Machine } from ${JSON.stringify(LIBRARY)};
+      const machine = await Machine.boot({ cpus: 2, memory: 33554432, kernel: ${JSON.stringify(spin)} });
+      ${source}`;
+    const start = performance.now();
+    const child = spawn(process.execPath, ["--input-type=module", "--eval", script], {
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    const timer = setTimeout(() => child.kill("SIGKILL"), 20_000);
+    const [code, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
+    clearTimeout(timer);
+    return { code, signal, ms: performance.now() - start };
+  }
+
+  describe("ends", () => {
+    test("by process.exit()", async () => {
+      expect(await run("setTimeout(() => process.exit(5), 300);")).toMatchObject({ code: 5, signal: null });
+    });
+    test("by process.exit() at once", async () => {
+      expect(await run("process.exit(6);")).toMatchObject({ code: 6, signal: null });
+    });
+    test("by an exception that nobody catches", async () => {
+      expect(await run("setTimeout(() => { process.stderr.write = () => true; throw 1; }, 300);")).toMatchObject({ code: 1 });
+    });
+    test("by stop(), without process.exit()", async () => {
+      expect(await run("setTimeout(() => machine.stop(), 300);")).toMatchObject({ code: 0, signal: null });
+    });
+  });
+});
