@@ -24,6 +24,8 @@ export interface FrontendOptions {
 const { SIGINT, SIGTERM, SIGHUP, SIGPIPE } = constants.signals;
 /** How long a command may take to follow a forwarded Ctrl-C. */
 const INTERRUPT_GRACE_MS = 2000;
+/** Between two attempts to tell the guest's shell that its input has ended. */
+const END_INTERVAL_MS = 500;
 /** End of transmission: what Ctrl-D sends. */
 const EOT = Uint8Array.of(4);
 /** Captured output is cut here: a report is not an archive. */
@@ -177,6 +179,7 @@ export class Frontend {
   #connectStreamInput(machine: Machine): () => void {
     const { stdin } = process;
     const { command, shell } = this.#options;
+    let endTimer: NodeJS.Timeout | undefined;
     const onData = (bytes: Buffer): void => {
       if (!command) machine.writeConsole(bytes);
       else if (!machine.writeStdin(bytes)) {
@@ -186,15 +189,22 @@ export class Frontend {
     };
     const onEnd = (): void => {
       if (command) machine.endStdin();
-      else if (shell) machine.writeConsole(EOT);
+      else if (shell) {
+        // Only a shell that waits for input takes Ctrl-D for the end: type it until it does.
+        machine.writeConsole(EOT);
+        endTimer = setInterval(() => machine.writeConsole(EOT), END_INTERVAL_MS);
+      }
     };
-    stdin.on("data", onData);
-    stdin.once("end", onEnd);
-    stdin.once("error", onEnd);
+    const begin = (): void => {
+      stdin.on("data", onData).once("end", onEnd).once("error", onEnd);
+    };
+    // A shell's terminal eats what is typed before its first prompt.
+    if (shell) machine.once("console", begin);
+    else begin();
     return () => {
-      stdin.off("data", onData);
-      stdin.off("end", onEnd);
-      stdin.off("error", onEnd);
+      clearInterval(endTimer);
+      machine.off("console", begin);
+      stdin.off("data", onData).off("end", onEnd).off("error", onEnd);
       // A pipe that stays open must not keep us alive.
       stdin.destroy();
     };
