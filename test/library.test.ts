@@ -112,7 +112,7 @@ suite("a process with a guest that spins", [KVM], () => {
       ${source}`;
     const start = performance.now();
     const child = spawn(process.execPath, ["--input-type=module", "--eval", script], {
-      stdio: ["ignore", "ignore", "inherit"],
+      stdio: "ignore",
     });
     const timer = setTimeout(() => child.kill("SIGKILL"), 20_000);
     const [code, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
@@ -128,7 +128,7 @@ suite("a process with a guest that spins", [KVM], () => {
       expect(await run("process.exit(6);")).toMatchObject({ code: 6, signal: null });
     });
     test("by an exception that nobody catches", async () => {
-      expect(await run("setTimeout(() => { process.stderr.write = () => true; throw 1; }, 300);")).toMatchObject({ code: 1 });
+      expect(await run("setTimeout(() => { throw 1; }, 300);")).toMatchObject({ code: 1 });
     });
     test("by stop(), without process.exit()", async () => {
       expect(await run("setTimeout(() => machine.stop(), 300);")).toMatchObject({ code: 0, signal: null });

@@ -1,7 +1,7 @@
 /** Opens disk images for a guest: checks, locks, throw-away copies. */
 import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import { identifyOpenFile } from "../boot/file-kind.ts";
-import { BLKGETSIZE64, MFD_CLOEXEC, SEEK_DATA, SEEK_HOLE, SEEK_SET } from "../ffi/constants.ts";
+import { BLKGETSIZE64, ENXIO, MFD_CLOEXEC, SEEK_DATA, SEEK_HOLE, SEEK_SET } from "../ffi/constants.ts";
 import { errnoName } from "../ffi/errno.ts";
 import { check, errno, ftruncate, ioctlBuffer, lseek, memfd_create, sendfile } from "../ffi/libc.ts";
 import { DiskError } from "./errors.ts";
@@ -41,11 +41,13 @@ export function openDisk(
 
 function openImage(path: string, writable: boolean): number {
   try {
-    return openSync(path, writable ? constants.O_RDWR : constants.O_RDONLY);
+    // O_NONBLOCK means nothing to a disk, but keeps a named pipe from waiting for its other end.
+    return openSync(path, (writable ? constants.O_RDWR : constants.O_RDONLY) | constants.O_NONBLOCK);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     switch (code) {
       case "ENOENT":
+      case "ENOTDIR":
         throw new DiskError(path, "no such file", undefined, error);
       case "EISDIR":
         throw new DiskError(path, "is a directory, not an image", undefined, error);
@@ -105,24 +107,39 @@ function copyToMemory(path: string, fd: number, size: number): number {
   const copy = check(memfd_create("tsvm-disk", MFD_CLOEXEC), "memfd_create");
   try {
     check(ftruncate(copy, size), "ftruncate", "copy of the disk");
-    for (
-      let start = lseek(fd, 0, SEEK_DATA);
-      start >= 0 && start < size;
-      start = lseek(fd, start, SEEK_DATA)
-    ) {
-      const end = lseek(fd, start, SEEK_HOLE);
-      lseek(fd, start, SEEK_SET);
-      lseek(copy, start, SEEK_SET);
-      while (start < end) {
-        const copied = sendfile(copy, fd, 0, end - start);
-        if (copied <= 0)
-          throw new DiskError(path, `copying it failed: ${copied === 0 ? "it shrank" : errnoName(errno())}`);
-        start += copied;
-      }
+    let at = nextData(fd, 0, size);
+    while (at < size) {
+      const end = nextHole(fd, at, size);
+      copyRange(path, fd, copy, at, end);
+      at = nextData(fd, end, size);
     }
     return copy;
   } catch (error) {
     closeSync(copy);
     throw error;
+  }
+}
+
+/** Where data begins at or after `from`. Block devices do not know their holes (EINVAL): they are data all over. */
+function nextData(fd: number, from: number, size: number): number {
+  const start = lseek(fd, from, SEEK_DATA);
+  if (start >= 0) return start;
+  return errno() === ENXIO ? size : from;
+}
+
+function nextHole(fd: number, from: number, size: number): number {
+  const end = lseek(fd, from, SEEK_HOLE);
+  return end > from ? Math.min(end, size) : size;
+}
+
+function copyRange(path: string, from: number, to: number, start: number, end: number): void {
+  check(lseek(from, start, SEEK_SET), "lseek", path);
+  check(lseek(to, start, SEEK_SET), "lseek", "copy of the disk");
+  for (let at = start; at < end;) {
+    const copied = sendfile(to, from, 0, end - at);
+    if (copied <= 0) {
+      throw new DiskError(path, `copying it failed: ${copied === 0 ? "it shrank" : errnoName(errno())}`);
+    }
+    at += copied;
   }
 }

@@ -58,6 +58,7 @@ const expected: Record<keyof typeof ours, number> = {
   SYS_tgkill: 234,
   BLKGETSIZE64: 2148012658,
   EINTR: 4,
+  ENXIO: 6,
   EAGAIN: 11,
   EPIPE: 32,
   EOPNOTSUPP: 95,

@@ -50,6 +50,7 @@ export const SYS_tgkill = 234;
 export const BLKGETSIZE64 = 0x8008_1272;
 
 export const EINTR = 4;
+export const ENXIO = 6;
 export const EAGAIN = 11;
 export const EPIPE = 32;
 export const EOPNOTSUPP = 95;

@@ -13,7 +13,7 @@ export function errnoName(errno: number): string {
 /** A system call that failed. `errno` is positive, `errnoName` symbolic. */
 export class SystemCallError extends TsvmError {
   override name = "SystemCallError";
-  /** The call as the reader knows it, for instance `ioctl(KVM_CREATE_VM)`. */
+  /** The call as the reader knows it, for instance `mmap` or `KVM_CREATE_VM`. */
   readonly call: string;
   readonly errno: number;
   readonly errnoName: string;

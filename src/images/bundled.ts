@@ -3,7 +3,17 @@
  * directory, named by checksum, and verified while that is done.
  */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,6 +24,9 @@ import { TsvmError } from "../errors.ts";
 const IMAGES = fileURLToPath(
   new URL(import.meta.url.endsWith(".ts") ? "../../images/" : "../images/", import.meta.url),
 );
+
+const SPARSE_BLOCK = 4096;
+const ZEROES = Buffer.alloc(SPARSE_BLOCK);
 
 /** What images/manifest.json says of one file; the key is its name in images/. Digests are of the content as used. */
 interface ManifestEntry {
@@ -50,7 +63,8 @@ function unpack(stored: string, unpacked: string, directory: string, { sha256 }:
   const temporary = `${unpacked}.${process.pid}`;
   try {
     mkdirSync(directory, { recursive: true });
-    writeFileSync(temporary, content);
+    rmSync(temporary, { force: true }); // of an earlier process with our number
+    writeSparse(temporary, content);
     renameSync(temporary, unpacked);
   } catch (error) {
     rmSync(temporary, { force: true });
@@ -58,6 +72,26 @@ function unpack(stored: string, unpacked: string, directory: string, { sha256 }:
       hint: "set XDG_CACHE_HOME to a directory that you can write to",
       cause: error,
     });
+  }
+}
+
+/** Leaves out what is zero: a throw-away copy of a disk then copies only what is there. */
+function writeSparse(path: string, content: Buffer): void {
+  const fd = openSync(path, "wx", 0o644);
+  try {
+    for (let at = 0; at < content.length; at += SPARSE_BLOCK) {
+      const block = content.subarray(at, at + SPARSE_BLOCK);
+      if (!block.equals(ZEROES.subarray(0, block.length))) writeAll(fd, block, at);
+    }
+    ftruncateSync(fd, content.length);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function writeAll(fd: number, bytes: Buffer, position: number): void {
+  for (let done = 0; done < bytes.length;) {
+    done += writeSync(fd, bytes, done, bytes.length - done, position + done);
   }
 }
 

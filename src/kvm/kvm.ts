@@ -1,8 +1,7 @@
 import { closeSync, openSync } from "node:fs";
-import { check, ioctl, ioctlBuffer } from "../ffi/libc.ts";
 import { capabilities, KVM_API_VERSION, type Capability } from "./abi/constants.ts";
-import { ioctls } from "./abi/ioctls.ts";
 import { kvm_cpuid2, kvm_cpuid_entry2 } from "./abi/structs.ts";
+import { callInteger, callStruct } from "./call.ts";
 import { KvmUnavailableError } from "./errors.ts";
 import { Vm } from "./vm.ts";
 
@@ -52,12 +51,12 @@ export class Kvm {
 
   /** The value of a capability: 0 where it is missing, else 1 or a number that says how much. */
   checkExtension(capability: Capability): number {
-    return this.#call("KVM_CHECK_EXTENSION", capabilities[capability]);
+    return callInteger(this.fd, "KVM_CHECK_EXTENSION", capabilities[capability]);
   }
 
   /** Size in bytes of the shared kvm_run mapping of a vCPU. */
   getVcpuMmapSize(): number {
-    return this.#call("KVM_GET_VCPU_MMAP_SIZE", 0);
+    return callInteger(this.fd, "KVM_GET_VCPU_MMAP_SIZE", 0);
   }
 
   /** The CPUID leaves this host can give to a guest, as kvm_cpuid_entry2 values. */
@@ -65,8 +64,7 @@ export class Kvm {
     const room = 256;
     const buffer = new Uint8Array(kvm_cpuid2.size + room * kvm_cpuid_entry2.size);
     buffer.set(kvm_cpuid2.pack({ nent: room }));
-    const { name, request } = ioctls.KVM_GET_SUPPORTED_CPUID;
-    check(ioctlBuffer(this.fd, request, buffer), name);
+    callStruct(this.fd, "KVM_GET_SUPPORTED_CPUID", buffer);
     const { nent } = kvm_cpuid2.unpack(buffer);
     return Array.from({ length: nent }, (_, index) =>
       kvm_cpuid_entry2.unpack(buffer, kvm_cpuid2.size + index * kvm_cpuid_entry2.size),
@@ -74,7 +72,7 @@ export class Kvm {
   }
 
   createVm(): Vm {
-    return new Vm(this.#call("KVM_CREATE_VM", 0));
+    return new Vm(callInteger(this.fd, "KVM_CREATE_VM", 0));
   }
 
   close(): void {
@@ -87,15 +85,10 @@ export class Kvm {
 
   #apiVersion(path: string): number {
     try {
-      return this.#call("KVM_GET_API_VERSION", 0);
+      return callInteger(this.fd, "KVM_GET_API_VERSION", 0);
     } catch (error) {
       throw new KvmUnavailableError(`${path} is not KVM`, "name the KVM device: /dev/kvm", error);
     }
-  }
-
-  #call(call: keyof typeof ioctls, argument: number): number {
-    const { name, request } = ioctls[call];
-    return check(ioctl(this.fd, request, argument), name);
   }
 }
 

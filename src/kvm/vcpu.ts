@@ -1,7 +1,8 @@
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from "../ffi/constants.ts";
 import type { Struct } from "../ffi/struct.ts";
-import { check, ioctl, ioctlBuffer, mmap, munmap, view } from "../ffi/libc.ts";
+import { ioctl, mmap, munmap, view } from "../ffi/libc.ts";
 import { ioctls, type Ioctl } from "./abi/ioctls.ts";
+import { callStruct } from "./call.ts";
 import {
   kvm_cpuid2,
   kvm_cpuid_entry2,
@@ -145,8 +146,8 @@ export class Vcpu {
     this.#call(ioctls.KVM_SET_SIGNAL_MASK, kvm_signal_mask.pack({ len: 8, sigset }));
   }
 
-  #call({ name, request }: Ioctl, argument: ArrayBufferView): number {
-    return check(ioctlBuffer(this.fd, request, argument), name);
+  #call(call: Ioctl, argument: ArrayBufferView): number {
+    return callStruct(this.fd, call, argument);
   }
 
   #get<C>(call: Ioctl, layout: Struct<C>): C {

@@ -1,6 +1,5 @@
-import { check, close, ioctl, ioctlBuffer } from "../ffi/libc.ts";
+import { close } from "../ffi/libc.ts";
 import { capabilities, type Capability } from "./abi/constants.ts";
-import { ioctls } from "./abi/ioctls.ts";
 import {
   kvm_enable_cap,
   kvm_ioeventfd,
@@ -10,6 +9,7 @@ import {
   KVM_PIT_SPEAKER_DUMMY,
   kvm_userspace_memory_region,
 } from "./abi/structs.ts";
+import { callInteger, callStruct } from "./call.ts";
 import type { GuestMemory } from "./guest-memory.ts";
 import { KVM_IDENTITY_MAP_ADDR, KVM_TSS_ADDR } from "./memory-map.ts";
 
@@ -22,26 +22,27 @@ export class Vm {
   }
 
   checkExtension(capability: Capability): number {
-    return this.#integer("KVM_CHECK_EXTENSION", capabilities[capability]);
+    return callInteger(this.fd, "KVM_CHECK_EXTENSION", capabilities[capability]);
   }
 
   enableCap(capability: Capability, ...args: bigint[]): void {
-    this.#struct("KVM_ENABLE_CAP", kvm_enable_cap.pack({ cap: capabilities[capability], args }));
+    callStruct(this.fd, "KVM_ENABLE_CAP", kvm_enable_cap.pack({ cap: capabilities[capability], args }));
   }
 
   /** In-kernel PIC, I/O APIC and local APICs, and a PIT; also the pages that KVM wants for itself on Intel. */
   createInterruptControllers(): void {
     const identityMap = new BigUint64Array([BigInt(KVM_IDENTITY_MAP_ADDR)]);
-    this.#struct("KVM_SET_IDENTITY_MAP_ADDR", identityMap);
-    this.#integer("KVM_SET_TSS_ADDR", KVM_TSS_ADDR);
-    this.#integer("KVM_CREATE_IRQCHIP", 0);
-    this.#struct("KVM_CREATE_PIT2", kvm_pit_config.pack({ flags: KVM_PIT_SPEAKER_DUMMY }));
+    callStruct(this.fd, "KVM_SET_IDENTITY_MAP_ADDR", identityMap);
+    callInteger(this.fd, "KVM_SET_TSS_ADDR", KVM_TSS_ADDR);
+    callInteger(this.fd, "KVM_CREATE_IRQCHIP", 0);
+    callStruct(this.fd, "KVM_CREATE_PIT2", kvm_pit_config.pack({ flags: KVM_PIT_SPEAKER_DUMMY }));
   }
 
   /** Gives the guest its RAM: one memory slot per region. */
   setGuestMemory(memory: GuestMemory): void {
     for (const [slot, region] of memory.regions.entries()) {
-      this.#struct(
+      callStruct(
+        this.fd,
         "KVM_SET_USER_MEMORY_REGION",
         kvm_userspace_memory_region.pack({
           slot,
@@ -55,17 +56,18 @@ export class Vm {
 
   /** Makes vCPU `id`; the result is its fd, from which any thread of the process can build a {@link Vcpu}. */
   createVcpu(id: number): number {
-    return this.#integer("KVM_CREATE_VCPU", id);
+    return callInteger(this.fd, "KVM_CREATE_VCPU", id);
   }
 
   /** Each write to the eventfd `fd` raises an edge on interrupt line `gsi`. */
   irqfd(fd: number, gsi: number): void {
-    this.#struct("KVM_IRQFD", kvm_irqfd.pack({ fd, gsi }));
+    callStruct(this.fd, "KVM_IRQFD", kvm_irqfd.pack({ fd, gsi }));
   }
 
   /** A guest write of the 32-bit `value` to MMIO address `gpa` signals the eventfd `fd` instead of leaving KVM_RUN. */
   ioeventfd(fd: number, gpa: number, value: number): void {
-    this.#struct(
+    callStruct(
+      this.fd,
       "KVM_IOEVENTFD",
       kvm_ioeventfd.pack({
         fd,
@@ -79,15 +81,5 @@ export class Vm {
 
   close(): void {
     close(this.fd);
-  }
-
-  #integer(call: keyof typeof ioctls, argument: number): number {
-    const { name, request } = ioctls[call];
-    return check(ioctl(this.fd, request, argument), name);
-  }
-
-  #struct(call: keyof typeof ioctls, argument: ArrayBufferView): void {
-    const { name, request } = ioctls[call];
-    check(ioctlBuffer(this.fd, request, argument), name);
   }
 }

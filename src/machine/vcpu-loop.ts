@@ -151,7 +151,7 @@ class VcpuLoop {
   /** KVM_RUN failed. True when the vCPU is to stop. */
   #interrupted(error: number): boolean {
     // EAGAIN: an application processor that is still waiting was poked.
-    if (error !== EINTR && error !== EAGAIN) throw new SystemCallError("ioctl(KVM_RUN)", error);
+    if (error !== EINTR && error !== EAGAIN) throw new SystemCallError("KVM_RUN", error);
     this.#control.countInterrupted();
     consumeKick();
     switch (this.#control.command) {

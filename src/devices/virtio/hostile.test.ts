@@ -324,7 +324,7 @@ describe.each(Object.entries(TARGETS))("a hostile driver of %s", (name, make) =>
           target.close();
         }
       }),
-      { numRuns: 120 },
+      { numRuns: 250 },
     );
     // An attack that the device never notices, or that never gets it to work, is none.
     expect(gaveUp, `times that ${name} gave up`).toBeGreaterThan(10);
