@@ -20,6 +20,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { DiskError } from "./errors.ts";
 import { openDisk } from "./open.ts";
+import { unprivileged } from "../ffi/testing/unprivileged.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "tsvm-open-"));
 afterAll(() => {
@@ -44,7 +45,6 @@ const sparse = (name: string): string => {
   return at(name);
 };
 
-const isRoot = process.getuid?.() === 0;
 /** A loop device over `path`, or undefined where this host gives none. */
 const attachLoop = (path: string): string | undefined => {
   try {
@@ -116,16 +116,22 @@ describe("openDisk", () => {
     refuse(at("image.qcow2"), /qcow2/i, /qemu-img convert -O raw/);
   });
 
-  it.skipIf(isRoot)("says what to do about permissions (needs not to be root)", () => {
-    writeFileSync(at("readable"), Buffer.alloc(512), { mode: 0o444 });
-    expect(() => openDisk(at("readable"), WRITABLE)).toThrow(/does not let you write to it/);
-    expect(() => openDisk(at("readable"), WRITABLE)).toThrow(
-      expect.objectContaining({ hint: expect.stringContaining("--read-only") as string }),
-    );
-    closeSync(openDisk(at("readable"), READ_ONLY).fd);
-    closeSync(openDisk(at("readable"), EPHEMERAL).fd);
+  it("says what to do about permissions", () => {
+    chmodSync(directory, 0o755);
+    writeFileSync(at("readable"), Buffer.alloc(512));
+    chmodSync(at("readable"), 0o444);
+    unprivileged(() => {
+      expect(() => openDisk(at("readable"), WRITABLE)).toThrow(/does not let you write to it/);
+      expect(() => openDisk(at("readable"), WRITABLE)).toThrow(
+        expect.objectContaining({ hint: expect.stringContaining("--read-only") as string }),
+      );
+      closeSync(openDisk(at("readable"), READ_ONLY).fd);
+      closeSync(openDisk(at("readable"), EPHEMERAL).fd);
+    });
     chmodSync(at("readable"), 0);
-    expect(() => openDisk(at("readable"), READ_ONLY)).toThrow(/does not let you read it/);
+    unprivileged(() => {
+      expect(() => openDisk(at("readable"), READ_ONLY)).toThrow(/does not let you read it/);
+    });
   });
 
   it("opens for what the guest may do", () => {

@@ -11,143 +11,97 @@ import { SystemCallError } from "./errno.ts";
 // The symbols of the running process include its C library: works with glibc and musl alike, whatever its file name.
 const lib = koffi.load(null);
 
-type Call<Args extends unknown[]> = (...args: Args) => number;
+/** What a C parameter takes: memory by typed array, text, or any number (addresses included). */
+type Argument<P> = P extends `void *${string}`
+  ? ArrayBufferView
+  : P extends `const char *${string}`
+    ? string
+    : number;
+type Arguments<P extends readonly string[]> = { [K in keyof P]: Argument<P[K]> };
 
-function declare<Args extends unknown[]>(name: string, result: string, parameters: string[]): Call<Args> {
-  return lib.func(name, result, parameters) as unknown as Call<Args>;
+/** Declares `RESULT NAME(PARAMETERS)`; the TypeScript type follows from the C one. */
+function declare<const P extends readonly string[]>(
+  resultAndName: string,
+  ...parameters: P
+): (...args: Arguments<P>) => number {
+  return lib.func(`${resultAndName}(${parameters.join(", ")})`) as unknown as (
+    ...args: Arguments<P>
+  ) => number;
 }
 
 /** ioctl(2) with an integer or address argument. Declared with a fixed prototype: on x86-64 the call is the same. */
-export const ioctl = declare<[fd: number, request: number, argument: number]>("ioctl", "int", [
-  "int",
-  "unsigned long",
-  "uintptr_t",
-]);
+export const ioctl = declare("int ioctl", "int fd", "unsigned long request", "uintptr_t argument");
 /** ioctl(2) with a struct. */
-export const ioctlBuffer = declare<[fd: number, request: number, argument: ArrayBufferView]>("ioctl", "int", [
-  "int",
-  "unsigned long",
-  "void *",
-]);
-export const close = declare<[fd: number]>("close", "int", ["int"]);
-export const read = declare<[fd: number, address: number, length: number]>("read", "int64_t", [
-  "int",
-  "uintptr_t",
-  "size_t",
-]);
-export const write = declare<[fd: number, address: number, length: number]>("write", "int64_t", [
-  "int",
-  "uintptr_t",
-  "size_t",
-]);
-export const pread = declare<[fd: number, address: number, length: number, offset: number]>(
-  "pread",
-  "int64_t",
-  ["int", "uintptr_t", "size_t", "int64_t"],
+export const ioctlBuffer = declare("int ioctl", "int fd", "unsigned long request", "void *argument");
+export const close = declare("int close", "int fd");
+export const read = declare("int64_t read", "int fd", "uintptr_t address", "size_t length");
+export const write = declare("int64_t write", "int fd", "uintptr_t address", "size_t length");
+export const pread = declare(
+  "int64_t pread",
+  "int fd",
+  "uintptr_t address",
+  "size_t length",
+  "int64_t offset",
 );
-export const pwrite = declare<[fd: number, address: number, length: number, offset: number]>(
-  "pwrite",
-  "int64_t",
-  ["int", "uintptr_t", "size_t", "int64_t"],
+export const pwrite = declare(
+  "int64_t pwrite",
+  "int fd",
+  "uintptr_t address",
+  "size_t length",
+  "int64_t offset",
 );
-export const readv = declare<[fd: number, iov: number, count: number]>("readv", "int64_t", [
-  "int",
-  "uintptr_t",
-  "int",
-]);
-export const writev = declare<[fd: number, iov: number, count: number]>("writev", "int64_t", [
-  "int",
-  "uintptr_t",
-  "int",
-]);
-export const preadv = declare<[fd: number, iov: number, count: number, offset: number]>("preadv", "int64_t", [
-  "int",
-  "uintptr_t",
-  "int",
-  "int64_t",
-]);
-export const pwritev = declare<[fd: number, iov: number, count: number, offset: number]>(
-  "pwritev",
-  "int64_t",
-  ["int", "uintptr_t", "int", "int64_t"],
+export const readv = declare("int64_t readv", "int fd", "uintptr_t iov", "int count");
+export const writev = declare("int64_t writev", "int fd", "uintptr_t iov", "int count");
+export const preadv = declare("int64_t preadv", "int fd", "uintptr_t iov", "int count", "int64_t offset");
+export const pwritev = declare("int64_t pwritev", "int fd", "uintptr_t iov", "int count", "int64_t offset");
+export const lseek = declare("int64_t lseek", "int fd", "int64_t offset", "int whence");
+export const fdatasync = declare("int fdatasync", "int fd");
+export const fallocate = declare("int fallocate", "int fd", "int mode", "int64_t offset", "int64_t length");
+export const ftruncate = declare("int ftruncate", "int fd", "int64_t length");
+const mmapCall = declare(
+  "uintptr_t mmap",
+  "uintptr_t address",
+  "size_t length",
+  "int protection",
+  "int flags",
+  "int fd",
+  "int64_t offset",
 );
-export const lseek = declare<[fd: number, offset: number, whence: number]>("lseek", "int64_t", [
-  "int",
-  "int64_t",
-  "int",
-]);
-export const fdatasync = declare<[fd: number]>("fdatasync", "int", ["int"]);
-export const fallocate = declare<[fd: number, mode: number, offset: number, length: number]>(
-  "fallocate",
-  "int",
-  ["int", "int", "int64_t", "int64_t"],
+export const munmap = declare("int munmap", "uintptr_t address", "size_t length");
+export const madvise = declare("int madvise", "uintptr_t address", "size_t length", "int advice");
+export const memfd_create = declare("int memfd_create", "const char *name", "unsigned int flags");
+export const eventfd = declare("int eventfd", "unsigned int initial", "int flags");
+export const pipe2 = declare("int pipe2", "void *fds", "int flags");
+export const fcntl = declare("int fcntl", "int fd", "int command", "uintptr_t argument");
+export const fcntlBuffer = declare("int fcntl", "int fd", "int command", "void *argument");
+export const epoll_create1 = declare("int epoll_create1", "int flags");
+export const epoll_ctl = declare("int epoll_ctl", "int epfd", "int operation", "int fd", "void *event");
+export const epoll_wait = declare(
+  "int epoll_wait",
+  "int epfd",
+  "uintptr_t events",
+  "int count",
+  "int timeoutMs",
 );
-export const ftruncate = declare<[fd: number, length: number]>("ftruncate", "int", ["int", "int64_t"]);
-const mmapCall = declare<
-  [address: number, length: number, protection: number, flags: number, fd: number, offset: number]
->("mmap", "uintptr_t", ["uintptr_t", "size_t", "int", "int", "int", "int64_t"]);
-export const munmap = declare<[address: number, length: number]>("munmap", "int", ["uintptr_t", "size_t"]);
-export const madvise = declare<[address: number, length: number, advice: number]>("madvise", "int", [
-  "uintptr_t",
-  "size_t",
-  "int",
-]);
-export const memfd_create = declare<[name: string, flags: number]>("memfd_create", "int", [
-  "const char *",
-  "unsigned int",
-]);
-export const eventfd = declare<[initial: number, flags: number]>("eventfd", "int", ["unsigned int", "int"]);
-export const pipe2 = declare<[fds: ArrayBufferView, flags: number]>("pipe2", "int", ["void *", "int"]);
-export const fcntl = declare<[fd: number, command: number, argument: number]>("fcntl", "int", [
-  "int",
-  "int",
-  "uintptr_t",
-]);
-export const fcntlBuffer = declare<[fd: number, command: number, argument: ArrayBufferView]>("fcntl", "int", [
-  "int",
-  "int",
-  "void *",
-]);
-export const epoll_create1 = declare<[flags: number]>("epoll_create1", "int", ["int"]);
-export const epoll_ctl = declare<[epfd: number, operation: number, fd: number, event: ArrayBufferView]>(
-  "epoll_ctl",
-  "int",
-  ["int", "int", "int", "void *"],
+export const getrandom = declare(
+  "int64_t getrandom",
+  "uintptr_t address",
+  "size_t length",
+  "unsigned int flags",
 );
-export const epoll_wait = declare<[epfd: number, events: number, count: number, timeoutMs: number]>(
-  "epoll_wait",
-  "int",
-  ["int", "uintptr_t", "int", "int"],
+export const sendfile = declare(
+  "int64_t sendfile",
+  "int outFd",
+  "int inFd",
+  "uintptr_t offset",
+  "size_t count",
 );
-export const getrandom = declare<[address: number, length: number, flags: number]>("getrandom", "int64_t", [
-  "uintptr_t",
-  "size_t",
-  "unsigned int",
-]);
-export const sendfile = declare<[outFd: number, inFd: number, offset: number, count: number]>(
-  "sendfile",
-  "int64_t",
-  ["int", "int", "uintptr_t", "size_t"],
-);
-export const pthread_sigmask = declare<[how: number, set: ArrayBufferView, old: number]>(
-  "pthread_sigmask",
-  "int",
-  ["int", "void *", "uintptr_t"],
-);
-export const sigtimedwait = declare<[set: ArrayBufferView, info: number, timeout: ArrayBufferView]>(
-  "sigtimedwait",
-  "int",
-  ["void *", "uintptr_t", "void *"],
-);
+export const pthread_sigmask = declare("int pthread_sigmask", "int how", "void *set", "uintptr_t old");
+export const sigtimedwait = declare("int sigtimedwait", "void *set", "uintptr_t info", "void *timeout");
 /** _exit(2): ends the process at once, without Node's tidying up. */
-export const _exit = declare<[status: number]>("_exit", "void", ["int"]);
+export const _exit = declare("void _exit", "int status");
 /** syscall(2) for what older C libraries have no wrapper for. */
-export const syscall = declare<[number: number, a: number, b: number, c: number]>("syscall", "long", [
-  "long",
-  "long",
-  "long",
-  "long",
-]);
+export const syscall = declare("long syscall", "long number", "long a", "long b", "long c");
 
 /** mmap(2) at an address of the kernel's choice. Throws on failure. */
 export function mmap(length: number, protection: number, flags: number, fd = -1, offset = 0): number {

@@ -25,7 +25,6 @@ function retry(attempt: () => number, name: string, subject?: string): number {
     const result = attempt();
     if (result !== -1) return result;
     const error = errno();
-    if (error !== EINTR)
-      throw new SystemCallError(name, error, subject === undefined ? {} : { subject });
+    if (error !== EINTR) throw new SystemCallError(name, error, subject === undefined ? {} : { subject });
   }
 }

@@ -15,6 +15,7 @@ import { EFD_CLOEXEC, EFD_NONBLOCK } from "../ffi/constants.ts";
 import { check, close, errno, eventfd, read } from "../ffi/libc.ts";
 import { errnoName } from "../ffi/errno.ts";
 import { allocateNative } from "../ffi/native-buffer.ts";
+import { unprivileged } from "../ffi/testing/unprivileged.ts";
 import { KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_MMIO } from "./abi/constants.ts";
 import {
   kvm_exit_io,
@@ -72,10 +73,16 @@ describe("Kvm.open", () => {
     expect(openFds()).toBe(before);
   });
 
-  it.skipIf(process.getuid?.() === 0)("says what to do without permission (needs not to be root)", () => {
+  it("says what to do without permission", () => {
     const path = join(directory, "forbidden");
     writeFileSync(path, "", { mode: 0 });
-    expect(() => Kvm.open(path)).toThrow(/permission denied/);
+    chmodSync(directory, 0o755);
+    unprivileged(() => {
+      expect(() => Kvm.open(path)).toThrow(/forbidden: permission denied$/);
+      expect(() => Kvm.open(path)).toThrow(
+        expect.objectContaining({ hint: expect.stringContaining("usermod -aG kvm") as string }),
+      );
+    });
   });
 });
 
