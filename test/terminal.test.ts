@@ -6,8 +6,9 @@ import { CTRL_A, CTRL_C, Terminal } from "./support/terminal.ts";
 let terminal: Terminal | undefined;
 afterEach(() => terminal?.close());
 
-const PROMPT = /[#$] $/;
-const BOOTING = "[tsvm: booting; Ctrl-A x leaves, Ctrl-A h helps]\r\n";
+/** The shell asks the terminal where its cursor is (ESC [ 6 n) after it has printed the prompt. */
+const PROMPT = /# (\x1b\[6n)?$/;
+const BOOTING = "[tsvm: booting; Ctrl-A x leaves, Ctrl-A h helps]\n";
 
 function boot(args: string[], size?: { rows: number; columns: number }): Terminal {
   terminal = new Terminal(["boot", "-m", "64M", ...args], size);
@@ -21,36 +22,42 @@ suite("on a terminal", [KVM, SCRIPT], () => {
     await session.see(PROMPT);
 
     session.type("echo $((6 * 7))\r");
-    await session.see("echo $((6 * 7))\r\n42\r\n");
+    await session.see("echo $((6 * 7))\n42\n");
     await session.see(PROMPT);
 
     // A size that is no default can only have come from the terminal.
     session.type("stty size\r");
-    expect(await session.see(/\d+ \d+\r\n/)).toContain("33 101\r\n");
+    expect(await session.see(/\d+ \d+\n/)).toContain("33 101\n");
     await session.see(PROMPT);
     session.resize(44, 99);
     await new Promise((resolve) => setTimeout(resolve, 500));
     session.type("stty size\r");
-    expect(await session.see(/\d+ \d+\r\n/)).toContain("44 99\r\n");
+    expect(await session.see(/\d+ \d+\n/)).toContain("44 99\n");
     await session.see(PROMPT);
 
     session.type("sleep 100; echo status $?\r");
-    await session.see("$?\r\n");
+    await session.see("$?\n");
     await new Promise((resolve) => setTimeout(resolve, 2000));
     session.type(CTRL_C);
     await session.see("^C");
     await session.see(PROMPT, 20_000);
 
     session.type(`${CTRL_A}h`);
-    await session.see("Ctrl-A x   leave: end the machine\r\nCtrl-A h   this help\r\n");
+    await session.see("Ctrl-A x   leave: end the machine\nCtrl-A h   this help\n");
     // Ctrl-A twice is one: the shell goes to the beginning of the line.
     session.type(`cho again${CTRL_A}${CTRL_A}e\r`);
-    await session.see("again\r\nagain\r\n".slice("again\r\n".length), 20_000);
+    await session.see("again\nagain\n".slice("again\n".length), 20_000);
 
     session.type(`${CTRL_A}x`);
     const { status, before, after } = await session.end(5000);
     expect(status).toBe(0);
     expect(after).toBe(before);
+  });
+
+  test("shows what the guest prints byte by byte: a full-screen program's line feed only goes down", async () => {
+    const session = boot(["--", "sh", "-c", "stty -opost; printf 'one\\ntwo\\r\\nthree'"]);
+    await session.end();
+    expect(session.bytes).toBe("one\ntwo\r\nthree");
   });
 
   test("the status of the guest's shell is tsvm's", async () => {
@@ -65,9 +72,9 @@ suite("on a terminal", [KVM, SCRIPT], () => {
 
   test("a command runs on it, and its status is tsvm's", async () => {
     const session = boot(["--", "sh", "-c", "stty size; echo $TERM; read -r line; echo \"got $line\"; exit 5"]);
-    expect(await session.see("24 80\r\nvt100\r\n")).not.toContain("booting");
+    expect(await session.see("24 80\nvt100\n")).not.toContain("booting");
     session.type("hello\r");
-    await session.see("hello\r\ngot hello\r\n");
+    await session.see("hello\ngot hello\n");
     const { status, before, after } = await session.end();
     expect(status).toBe(5);
     expect(after).toBe(before);
@@ -103,7 +110,7 @@ suite("on a terminal", [KVM, SCRIPT], () => {
   test("an error leaves the terminal as it was", async () => {
     const session = boot(["/nonexistent"]);
     const { status, before, after } = await session.end(10_000);
-    expect(session.screen).toBe("tsvm: /nonexistent: no such file\r\n  → check the path\r\n");
+    expect(session.screen).toBe("tsvm: /nonexistent: no such file\n  → check the path\n");
     expect(status).toBe(125);
     expect(after).toBe(before);
   });

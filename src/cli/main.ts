@@ -58,10 +58,7 @@ function buildProgram(): Command {
     .option("-c, --cpus <n>", "number of virtual processors", "1")
     .option("-m, --memory <size>", "guest memory, for example 64M or 2G", "128M")
     .option("--huge-pages <kind>", "back guest memory with huge pages: none, transparent or hugetlb", "none")
-    .option(
-      "--console <kind>",
-      "where the guest's shell is: serial or virtio (default: what the kernel suits)",
-    )
+    .option("--console <kind>", "console of a guest that boots by itself: serial, or virtio (hvc0)")
     .option("--read-only", "the guest may not write to its disks")
     .option("--no-console", "neither show the guest's console nor type on it")
     .option("-t, --timeout <time>", "end the machine after this time, for example 30s")

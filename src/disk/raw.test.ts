@@ -85,10 +85,13 @@ describe.each(Object.entries(FILES))("RawDisk on %s", (_, create) => {
     expect(seen.subarray(SIZE - 512).every((byte) => byte === 0)).toBe(true);
   });
 
-  it("gives discarded space back", () => {
+  it("gives discarded and unmapped space back", () => {
     const before = fstatSync(fd).blocks;
-    expect(disk.discard(0, SIZE)).toBe(0);
-    expect(fstatSync(fd).blocks).toBeLessThan(before);
+    expect(disk.discard(0, SIZE / 2)).toBe(0);
+    const half = fstatSync(fd).blocks;
+    expect(half).toBeLessThan(before);
+    expect(disk.writeZeroes(SIZE / 2, SIZE / 2, true)).toBe(0);
+    expect(fstatSync(fd).blocks).toBeLessThan(half);
   });
 
   it("zeroes more than its buffer of zeros holds", () => {

@@ -46,7 +46,10 @@ export interface MachineDescription {
   root?: "disk" | "bundled";
   /** Device of the root file system, such as `/dev/vda2`; by default found from the first disk's partition table. */
   rootDevice?: string;
-  /** Which console the guest's shell is on. `virtio` needs a driver in the guest; by default: virtio for the bundled kernel. */
+  /**
+   * `virtio` adds a virtio console to a guest that boots by itself and has a driver for it; the serial port is always there.
+   * With tsvm's init the shell is on a virtio console in any case.
+   */
   console?: "serial" | "virtio";
   /** Run this instead of an interactive shell. */
   command?: CommandDescription;

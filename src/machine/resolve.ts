@@ -4,7 +4,8 @@ import { cpioArchive } from "../boot/cpio.ts";
 import { rootDevice } from "../disk/root-device.ts";
 import { bundledFile } from "../images/bundled.ts";
 import { isSoftwareKvm } from "../kvm/host.ts";
-import type { MachineDescription } from "./description.ts";
+import { HOLE_START } from "../kvm/memory-map.ts";
+import { DescriptionError, type MachineDescription } from "./description.ts";
 import type { RunRequest } from "./guest-init.ts";
 
 export interface ResolvedDisk {
@@ -33,6 +34,8 @@ export interface ResolvedMachine {
 const COMMON_PARAMETERS = ["console=ttyS0", "reboot=k", "panic=-1"];
 /** The bundled kernel has nothing to say that its users want to read. */
 const BUNDLED_PARAMETERS = ["quiet"];
+/** With memory above 4 GiB the kernel would set 64 MiB aside to copy through, for devices that we do not have. */
+const LARGE_MEMORY_PARAMETERS = ["swiotlb=noforce"];
 /**
  * On a software KVM every kernel instruction is emulated, and CPUID cannot hide features. Protecting read-only data there costs a
  * second; ERMS and FSRM (string moves byte by byte), SMAP (CLAC, STAC) and POPCNT cost steps or exits. docs/guest.md.
@@ -62,11 +65,17 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
     });
   }
   const root = disks[0] === undefined ? "" : (description.rootDevice ?? rootDevice(disks[0].path));
-  const console = description.console ?? (bundled ? "virtio" : "serial");
+  if (ownInit && description.console === "serial") {
+    throw new DescriptionError(
+      "console: tsvm's init has its shell on the virtio console, not on the serial port",
+      "leave the console out, or boot an initrd of your own",
+    );
+  }
   const rootReadOnly = disks[0]?.readOnly ?? true;
   const parameters = [
     ...COMMON_PARAMETERS,
     ...(bundled ? BUNDLED_PARAMETERS : []),
+    ...(bundled && description.memory > HOLE_START ? LARGE_MEMORY_PARAMETERS : []),
     ...(bundled && isSoftwareKvm() ? SOFTWARE_KVM_PARAMETERS : []),
     ...(!ownInit && disks.length > 0 ? [`root=${root}`, rootReadOnly ? "ro" : "rw"] : []),
     ...(description.append === undefined ? [] : [description.append]),
@@ -79,7 +88,7 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
     initrd: ownInit ? initramfsWithInit() : description.initrd,
     commandLine: parameters.join(" "),
     disks,
-    virtioConsole: console === "virtio" || ownInit,
+    virtioConsole: ownInit || description.console === "virtio",
     run: ownInit ? runRequest(description, { root, bundledRoot, rootReadOnly }) : undefined,
   };
 }

@@ -31,8 +31,8 @@ stty -a >after
 touch ended`;
 
 export class Terminal {
-  /** Everything that has come to the screen. */
-  screen = "";
+  /** Everything that has come to the terminal. */
+  bytes = "";
   readonly #directory: string;
   readonly #process: ChildProcess;
   #from = 0;
@@ -52,9 +52,14 @@ export class Terminal {
       },
     });
     for (const stream of [this.#process.stdout!, this.#process.stderr!]) {
-      stream.on("data", (bytes: Buffer) => (this.screen += bytes.toString("latin1")));
+      stream.on("data", (bytes: Buffer) => (this.bytes += bytes.toString("utf8")));
     }
     this.#process.stdin!.on("error", () => undefined);
+  }
+
+  /** The same without carriage returns. */
+  get screen(): string {
+    return this.bytes.replaceAll("\r", "");
   }
 
   type(keys: string): void {

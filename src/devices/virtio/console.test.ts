@@ -348,6 +348,44 @@ describe("VirtioConsole", () => {
     });
   });
 
+  it("closes its ports on a reset", () => {
+    const driver = ready();
+    driver.rig.set(R.Status, 0);
+    driver.bringUp();
+    driver.giveInput(1, 64);
+    driver.hosts[1]!.write("too early");
+    driver.poll(1);
+    expect(driver.takeInput(1)).toBe("");
+  });
+
+  describe("a turn that was too short", () => {
+    it("for the input of a port that was opened is followed by another", () => {
+      const driver = newDriver();
+      driver.bringUp();
+      driver.sendControl(0xffff_ffff, DEVICE_READY, 1);
+      const { size: count } = driver.queues[receiveQueue(1)]!;
+      driver.hosts[1]!.write("y".repeat(2 * count));
+      driver.giveInput(1, 1, count);
+      const open = Uint8Array.of(1, 0, 0, 0, PORT_OPEN, 0, 1, 0);
+      driver.queues[CONTROL_TX]!.submit([driver.rig.place(open)]);
+      expect(driver.rig.backend.run(CONTROL_TX)).toBe(true);
+      expect(driver.takeInput(1)).toBe("y".repeat(count));
+    });
+
+    it("for the answers goes on until the driver is asked for more buffers", () => {
+      const driver = newDriver();
+      driver.bringUp(undefined, 0);
+      const queue = driver.queues[CONTROL_RX]!;
+      while (2 * driver.queues[CONTROL_TX]!.usedIndex <= queue.size)
+        driver.sendControl(0xffff_ffff, DEVICE_READY, 1);
+      const at = driver.rig.allocate(8);
+      for (let count = 0; count < queue.size; count++) queue.submit([{ gpa: at, length: 8, writable: true }]);
+      driver.sendRaw(Uint8Array.of(0, 0, 0, 0, DEVICE_READY, 0, 0, 0));
+      expect(queue.usedIndex).toBe(queue.size);
+      expect(queue.availEvent).toBe(queue.size);
+    });
+  });
+
   describe("a new window size", () => {
     it("is told at once, and stands in the configuration", () => {
       const driver = ready();

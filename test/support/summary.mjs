@@ -1,0 +1,43 @@
+// Sums up vitest's JSON reports: what failed, what was skipped (test names say what they need), and the counts.
+//
+//   node summary.mjs DIRECTORY-WITH-REPORTS [CHECK-THAT-FAILED...]
+import { readFileSync, readdirSync } from "node:fs";
+import { join, relative } from "node:path";
+
+const [directory, ...failedChecks] = process.argv.slice(2);
+const reports = readdirSync(directory)
+  .filter((name) => name.endsWith(".json"))
+  .map((name) => JSON.parse(readFileSync(join(directory, name), "utf8")));
+const files = reports.flatMap(({ testResults }) => testResults);
+const tests = files.flatMap(({ name, assertionResults }) =>
+  assertionResults.map((test) => ({ ...test, file: relative(process.cwd(), name) })),
+);
+
+const passed = tests.filter(({ status }) => status === "passed");
+const failed = tests.filter(({ status }) => status === "failed");
+const skipped = tests.filter(({ status }) => status !== "passed" && status !== "failed");
+// A file that could not even be loaded, or whose hooks failed, has no failed test of its own.
+const brokenFiles = files.filter(
+  ({ status, assertionResults }) =>
+    status === "failed" && !assertionResults.some((test) => test.status === "failed"),
+);
+
+const say = (line) => process.stdout.write(`${line}\n`);
+const list = (title, lines) => {
+  if (lines.length > 0) say([`${title}:`, ...lines].join("\n  "));
+};
+const called = ({ file, ancestorTitles, title }) =>
+  `${file}: ${[...ancestorTitles, title].filter(Boolean).join(" > ")}`;
+
+list("Skipped (what is missing stands in the name)", skipped.map(called));
+list("Failed", [
+  ...failedChecks,
+  ...brokenFiles.map(({ name, message }) => `${relative(process.cwd(), name)}: ${message.split("\n")[0]}`),
+  ...failed.map(called),
+]);
+
+const failures = failedChecks.length + brokenFiles.length + failed.length;
+const nothingRan = passed.length + failures === 0;
+if (nothingRan) say("No test ran.");
+say(`${passed.length} passed, ${failures} failed, ${skipped.length} skipped`);
+process.exitCode = failures > 0 || nothingRan ? 1 : 0;
