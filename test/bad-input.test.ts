@@ -36,6 +36,16 @@ suite("a kernel file", [KVM], () => {
       hint: "check the path",
     }));
 
+  test("that is missing is told each time without a crash, although tsvm's threads are only just starting", async () => {
+    for (let i = 0; i < 15; i++) {
+      const pair = await Promise.all([tsvm(["boot", "/nonexistent"]), tsvm(["boot", "-m", "x"])]);
+      expect(pair.map(({ status, signal }) => ({ status, signal }))).toEqual([
+        { status: 125, signal: undefined },
+        { status: 2, signal: undefined },
+      ]);
+    }
+  });
+
   test("that is a directory", () =>
     refuses(["-k", files.directory], {
       status: 125,
@@ -55,12 +65,37 @@ suite("a kernel file", [KVM], () => {
 
   test.each([
     ["an empty file", new Uint8Array(0), "an empty file", "copy or download the file again"],
-    ["text", "Dear kernel,\n", "a text file", "a bzImage (vmlinuz) or an ELF kernel (vmlinux) for x86-64 can be booted"],
-    ["a web page", "<!DOCTYPE html><title>404</title>", "an HTML page (a download that went wrong?)", "copy or download the file again"],
-    ["random bytes", Buffer.from("9f8e7d6c5b4a39281706f5e4d3c2b1a0", "hex"), "unknown data", "a bzImage (vmlinuz) or an ELF kernel (vmlinux) for x86-64 can be booted"],
+    [
+      "text",
+      "Dear kernel,\n",
+      "a text file",
+      "a bzImage (vmlinuz) or an ELF kernel (vmlinux) for x86-64 can be booted",
+    ],
+    [
+      "a web page",
+      "<!DOCTYPE html><title>404</title>",
+      "an HTML page (a download that went wrong?)",
+      "copy or download the file again",
+    ],
+    [
+      "random bytes",
+      Buffer.from("9f8e7d6c5b4a39281706f5e4d3c2b1a0", "hex"),
+      "unknown data",
+      "a bzImage (vmlinuz) or an ELF kernel (vmlinux) for x86-64 can be booted",
+    ],
     ["an arm64 Image", at(0x38, "ARMd", 512), "an arm64 Linux Image", X86_ONLY],
-    ["an ISO image", at(0x8001, "CD001", 0x9000), "an ISO 9660 image", "take the kernel (vmlinuz) and the initrd out of the image and boot those; the image can go with them as --disk"],
-    ["a qcow2 image", at(0, "QFI\xfb", 512), "a qcow2 disk image", "give a disk image as --disk, along with a kernel"],
+    [
+      "an ISO image",
+      at(0x8001, "CD001", 0x9000),
+      "an ISO 9660 image",
+      "take the kernel (vmlinuz) and the initrd out of the image and boot those; the image can go with them as --disk",
+    ],
+    [
+      "a qcow2 image",
+      at(0, "QFI\xfb", 512),
+      "a qcow2 disk image",
+      "give a disk image as --disk, along with a kernel",
+    ],
   ])("that is %s", async (name, content, looksLike, hint) => {
     const path = files.path(name.replaceAll(" ", "-"), content);
     await refuses(["--kernel", path], { status: 125, message: `${path} ${NOT_A_KERNEL} ${looksLike}`, hint });
@@ -231,7 +266,9 @@ suite("a machine", [KVM], () => {
   test("with 1000 processors", async () => {
     const result = await tsvm(["boot", "-c", "1000", guest]);
     expect(result).toMatchObject({ status: 125, stdout: "" });
-    expect(result.stderr).toMatch(/^tsvm: cpus: 1000 is more than this host's KVM allows\n {2}→ use at most \d+\n$/);
+    expect(result.stderr).toMatch(
+      /^tsvm: cpus: 1000 is more than this host's KVM allows\n {2}→ use at most \d+\n$/,
+    );
   });
 
   test("with a kernel command line that is too long", async () => {
@@ -259,10 +296,18 @@ suite("the command line", [], () => {
     [["-d", ",ro", guest], '--disk: ",ro" names no file', undefined],
     [["-d", "a,rw", guest], '--disk: unknown property "rw"', "known are ro, ephemeral and serial=TEXT"],
     [["--console", "vga", guest], '--console: "vga" is not one of serial, virtio', undefined],
-    [["--huge-pages", "yes", guest], '--huge-pages: "yes" is not one of none, transparent, hugetlb', undefined],
+    [
+      ["--huge-pages", "yes", guest],
+      '--huge-pages: "yes" is not one of none, transparent, hugetlb',
+      undefined,
+    ],
     [["--"], "no command after --", "leave out -- for an interactive shell"],
     [[guest, "-k", "other"], `both ${guest} and --kernel other are kernels`, "give one of them"],
-    [["-i", guest, "--", "true"], "a command after -- needs tsvm's own init, which --initrd replaces", "give only one of them"],
+    [
+      ["-i", guest, "--", "true"],
+      "a command after -- needs tsvm's own init, which --initrd replaces",
+      "give only one of them",
+    ],
   ] as const)("%j", async (args, message, hint) => {
     await refuses([...args], { status: 2, message, ...(hint === undefined ? {} : { hint }) });
   });
@@ -270,7 +315,10 @@ suite("the command line", [], () => {
   test.each([
     [["boot", "--frobnicate"], "error: unknown option '--frobnicate'\n(--help tells more)\n"],
     [["boot", "--memory"], "error: option '-m, --memory <size>' argument missing\n(--help tells more)\n"],
-    [["boot", "a", "b"], "error: too many arguments for 'boot'. Expected 1 argument but got 2.\n(--help tells more)\n"],
+    [
+      ["boot", "a", "b"],
+      "error: too many arguments for 'boot'. Expected 1 argument but got 2.\n(--help tells more)\n",
+    ],
     [["frobnicate"], "error: unknown command 'frobnicate'\n(tsvm --help tells more)\n"],
   ])("%j", async (args, stderr) => {
     expect(await tsvm(args)).toMatchObject({ status: 2, stdout: "", stderr });
@@ -331,7 +379,9 @@ suite("/dev/kvm", [MOUNT_NAMESPACE], () => {
   check("is what doctor finds missing, with what to do", [], async () => {
     const result = await tsvm(["doctor"], { wrapper: withDevKvm("true") });
     expect(result).toMatchObject({ status: 1, stderr: "" });
-    expect(result.stdout).toContain("MISS  kvm     /dev/kvm does not exist: this host offers no KVM\n              → switch");
+    expect(result.stdout).toContain(
+      "MISS  kvm     /dev/kvm does not exist: this host offers no KVM\n              → switch",
+    );
     expect(result.stdout).toContain("\nThis host cannot boot guests yet.\n");
     const json = await tsvm(["doctor", "--json"], { wrapper: withDevKvm("true") });
     expect(json).toMatchObject({ status: 1, stderr: "" });

@@ -4,7 +4,18 @@ import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { chmodSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { beforeAll, expect, test } from "vitest";
 import { e2fsck, makeBlank, makeExt4, makeTree, readFromImage } from "./support/disks.ts";
-import { DEBUGFS, E2FSCK, KVM, MKE2FS, QEMU_IO, ROOT_USER, check, findTool, suite, tool } from "./support/needs.ts";
+import {
+  DEBUGFS,
+  E2FSCK,
+  KVM,
+  MKE2FS,
+  QEMU_IO,
+  ROOT_USER,
+  check,
+  findTool,
+  suite,
+  tool,
+} from "./support/needs.ts";
 import { scratch } from "./support/scratch.ts";
 import { ENDLESS_LOOP, ONE_BYTE_AND_RESET, pvhGuest } from "./support/tiny-guests.ts";
 import { collect, finish, startTsvm, tsvm, until, type RunningTsvm } from "./support/tsvm.ts";
@@ -71,7 +82,11 @@ suite("the system on a disk image", [KVM, MKE2FS, E2FSCK, DEBUGFS], () => {
     expect(e2fsck("-fn", root)).toMatchObject({ status: 0 });
     const busybox = readFileSync(`${tree}/bin/busybox`).subarray(0, MiB);
     expect(sha256(readFileSync(data).subarray(0, MiB))).toBe(sha256(busybox));
-    expect(readFileSync(data).subarray(MiB).every((byte) => byte === 0)).toBe(true);
+    expect(
+      readFileSync(data)
+        .subarray(MiB)
+        .every((byte) => byte === 0),
+    ).toBe(true);
     expect(statSync(full).size).toBe(8 * MiB);
     expect(occupied(full)).toBeLessThan(before.full / 8);
     expect(digest(guarded)).toBe(before.guarded);
@@ -121,9 +136,17 @@ suite("the system on a disk image", [KVM, MKE2FS, E2FSCK, DEBUGFS], () => {
 suite("a disk", [KVM], () => {
   const first = makeBlank(files.path("first.img"), 1);
 
-  async function refuses(disk: string, message: string, hint?: string, wrapper: string[] = []): Promise<void> {
+  async function refuses(
+    disk: string,
+    message: string,
+    hint?: string,
+    wrapper: string[] = [],
+  ): Promise<void> {
     // Behind a good one: tsvm looks more closely at the disk that may be the guest's root.
-    const result = await tsvm(["boot", guest, "--disk", `${first},ro`, "--disk", disk], { limit: 20_000, wrapper });
+    const result = await tsvm(["boot", guest, "--disk", `${first},ro`, "--disk", disk], {
+      limit: 20_000,
+      wrapper,
+    });
     const expected = `tsvm: disk ${message}\n${hint === undefined ? "" : `  → ${hint}\n`}`;
     expect(result).toMatchObject({ stdout: "", stderr: expected, status: 125 });
   }
@@ -156,7 +179,10 @@ suite("a disk", [KVM], () => {
 
   test("with a serial number that is too long", async () => {
     const path = makeBlank(files.path("serial.img"), 1);
-    await refuses(`${path},serial=${"x".repeat(21)}`, `${path}: the serial number is more than 20 ASCII characters`);
+    await refuses(
+      `${path},serial=${"x".repeat(21)}`,
+      `${path}: the serial number is more than 20 ASCII characters`,
+    );
   });
 
   test("that is one too many", async () => {

@@ -17,7 +17,13 @@ suite("doctor", [KVM], () => {
     expect(programs).toMatchObject({ status: 0, stderr: "" });
     const { ready, findings } = JSON.parse(programs.stdout) as { ready: boolean; findings: Finding[] };
     expect(ready).toBe(true);
-    expect([...new Set(findings.map(({ topic }) => topic))]).toEqual(["kvm", "host", "memory", "guest", "tool"]);
+    expect([...new Set(findings.map(({ topic }) => topic))]).toEqual([
+      "kvm",
+      "host",
+      "memory",
+      "guest",
+      "tool",
+    ]);
     expect(people.stdout).toMatch(/^ok {4}kvm {5}\/dev\/kvm works, up to \d+ vCPUs in a machine$/m);
     expect(people.stdout).toMatch(/^ok {4}guest {3}the bundled Linux guest is complete$/m);
     for (const { topic, text, hint } of findings) {

@@ -106,7 +106,9 @@ suite("the library", [KVM], () => {
 });
 
 suite("a process with a guest that spins", [KVM], () => {
-  async function run(source: string): Promise<{ code: number | null; signal: NodeJS.Signals | null; ms: number }> {
+  async function run(
+    source: string,
+  ): Promise<{ code: number | null; signal: NodeJS.Signals | null; ms: number }> {
     const script = `import { Machine } from ${JSON.stringify(LIBRARY)};
       const machine = await Machine.boot({ cpus: 2, memory: 33554432, kernel: ${JSON.stringify(spin)} });
       ${source}`;

@@ -5,7 +5,7 @@ import { cpioArchive } from "../src/boot/cpio.ts";
 import { KVM, suite } from "./support/needs.ts";
 import { scratch } from "./support/scratch.ts";
 import { printAndPowerOff } from "./support/static-program.ts";
-import { tsvm, tsvmJson, type JsonReport } from "./support/tsvm.ts";
+import { finish, startTsvm, tsvm, tsvmJson, type RunResult } from "./support/tsvm.ts";
 
 const MiB = 2 ** 20;
 const files = scratch();
@@ -26,7 +26,7 @@ suite("a command in the bundled Linux", [KVM], () => {
       echo "date $(date +%s)"
       head -c 64 /dev/hwrng | wc -c
       exit 7`;
-    const argument = "it's \"quoted\"; $HOME `x` \\ ä";
+    const argument = 'it\'s "quoted"; $HOME `x` \\ ä';
     const args = ["boot", "--cpus", "2", "--verbose", "-m", "64M", "--", "sh", "-c", script, "sh", argument];
     const result = await tsvm(args);
     const guestTime = Number(/^date (\d+)$/m.exec(result.stdout)?.[1]);
@@ -78,7 +78,17 @@ suite("a command in the bundled Linux", [KVM], () => {
   });
 
   test("and its input and output are in the --json report, which is complete", async () => {
-    const args = ["boot", "-m", "64M", "--append", "made.up=1", "--", "sh", "-c", "cat; echo ä >&2; kill -9 $$"];
+    const args = [
+      "boot",
+      "-m",
+      "64M",
+      "--append",
+      "made.up=1",
+      "--",
+      "sh",
+      "-c",
+      "cat; echo ä >&2; kill -9 $$",
+    ];
     const { report, result } = await tsvmJson(args, { input: "from the host\n" });
     expect(result).toMatchObject({ status: 128 + 9, stderr: "" });
     expect(Object.keys(report)).toEqual([
@@ -104,7 +114,8 @@ suite("a command in the bundled Linux", [KVM], () => {
       stderr: "ä\n",
     });
     expect(report.commandLine).toContain(" made.up=1");
-    const { start, loaded, firstGuestInstruction, firstExit, userland, end } = report.millisecondsSinceProcessStart;
+    const { start, loaded, firstGuestInstruction, firstExit, userland, end } =
+      report.millisecondsSinceProcessStart;
     const moments = [start!, loaded!, firstGuestInstruction!, firstExit!, userland!, end!];
     expect(moments).toEqual(moments.toSorted((a, b) => a - b));
     expect(report.exits.io).toBeGreaterThan(0);
@@ -122,36 +133,85 @@ suite("a command in the bundled Linux", [KVM], () => {
     expect(noProgram.stderr).toMatch(/^tsvm: guest: \/etc\/passwd: .*\n$/);
   });
 
-  test("that ends the guest: reboot, poweroff and halt", async () => {
-    const run = async (...command: string[]): Promise<JsonReport> =>
-      (await tsvmJson(["boot", "-m", "64M", "--", ...command])).report;
+  test("that ends the guest itself: without a status of the command tsvm fails", async () => {
+    const run = async (...command: string[]): Promise<RunResult> =>
+      tsvm(["boot", "-m", "64M", "--", ...command]);
     const ends = await Promise.all([run("reboot", "-f"), run("poweroff", "-f")]);
     // Without ACPI a power-off is a reset through the keyboard controller (docs/guest.md).
-    for (const report of ends) {
-      expect(report).toMatchObject({ status: 0, reason: "reset", command: null, panic: null, error: null });
-    }
-    const gentle = await Promise.all([run("sh", "-c", "poweroff; sleep 60"), run("halt", "-f")]);
-    for (const report of gentle) expect(report).toMatchObject({ status: 0, panic: null, error: null });
+    const stderr = "tsvm: the guest ended (reset) before the command did\n";
+    for (const result of ends) expect(result).toMatchObject({ status: 125, stdout: "", stderr });
+  });
+
+  test("that asks init for the end gets it, with status 0", async () => {
+    const [result, { report }] = await Promise.all([
+      tsvm(["boot", "-m", "64M", "--", "sh", "-c", "poweroff; sleep 60"]),
+      tsvmJson(["boot", "-m", "64M", "--", "sh", "-c", "halt -f; sleep 60"]),
+    ]);
+    expect(result).toMatchObject({ status: 0, stdout: "", stderr: "" });
+    // halt -f stops the processors with interrupts off, and tsvm notices.
+    expect(report).toMatchObject({ reason: "halt", command: null, panic: null, error: null });
   });
 
   test("that outlives --timeout", async () => {
-    const result = await tsvm(["boot", "-m", "64M", "-t", "15s", "--", "sh", "-c", "echo started; sleep 100"]);
-    expect(result).toMatchObject({ status: 124, stdout: "started\n", stderr: "tsvm: ended after 15 s, the --timeout\n" });
+    const result = await tsvm([
+      "boot",
+      "-m",
+      "64M",
+      "-t",
+      "15s",
+      "--",
+      "sh",
+      "-c",
+      "echo started; sleep 100",
+    ]);
+    expect(result).toMatchObject({
+      status: 124,
+      stdout: "started\n",
+      stderr: "tsvm: ended after 15 s, the --timeout\n",
+    });
     expect(result.ms).toBeLessThan(20_000);
+  });
+});
+
+suite("the shell of the bundled Linux", [KVM], () => {
+  test("takes a script on stdin and ends with it; its status is tsvm's", async () => {
+    const result = await tsvm(["boot", "-m", "64M"], { input: "echo $((6 * 7))\n(exit 4)\n" });
+    expect(result.stdout.replaceAll("\r", "")).toMatch(/^42$/m);
+    expect(result).toMatchObject({ status: 4, stderr: "" });
+  });
+
+  test("ends tsvm when nobody reads its output any more", async () => {
+    const running = startTsvm(["boot", "-m", "64M", "--", "yes"]);
+    running.stdout.once("data", () => running.stdout.destroy());
+    expect(await finish(running)).toMatchObject({ status: 128 + 13, stderr: "" });
   });
 });
 
 suite("a kernel", [KVM], () => {
   test("that is still booting at --timeout", async () => {
     const result = await tsvm(["boot", "-m", "64M", "-t", "1s", "--", "true"]);
-    expect(result).toMatchObject({ status: 124, stdout: "", stderr: "tsvm: ended after 1 s, the --timeout\n" });
+    expect(result).toMatchObject({
+      status: 124,
+      stdout: "",
+      stderr: "tsvm: ended after 1 s, the --timeout\n",
+    });
     expect(result.ms).toBeLessThan(5000);
   });
 
   test("that panics: status 121 and the panic line on stderr", async () => {
-    const result = await tsvm(["boot", "-m", "64M", "--append", "rdinit=/nonexistent root=/dev/none", "--", "true"]);
+    const result = await tsvm([
+      "boot",
+      "-m",
+      "64M",
+      "--append",
+      "rdinit=/nonexistent root=/dev/none",
+      "--",
+      "true",
+    ]);
     expect(result).toMatchObject({ status: 121, stdout: "" });
-    expect(result.stderr).toMatch(/^tsvm: guest: Kernel panic - not syncing: VFS: Unable to mount root fs.*\n$/);
+    expect(result.stderr).toMatch(
+      /^tsvm: guest: Kernel panic - not syncing: VFS: Unable to mount root fs.*\n$/,
+    );
   });
 
   test("with an initrd of one's own runs that one's init", async () => {

@@ -26,7 +26,9 @@ suite("a tiny guest", [KVM], () => {
   });
 
   test("reads on the serial port what comes to tsvm's stdin", async () => {
-    const result = await tsvm(["boot", guest("echo", guests.ECHO_LINE)], { input: "a line that is longer than a FIFO\n" });
+    const result = await tsvm(["boot", guest("echo", guests.ECHO_LINE)], {
+      input: "a line that is longer than a FIFO\n",
+    });
     expect(result).toMatchObject({ status: 0, stdout: "a line that is longer than a FIFO\n", stderr: "" });
   });
 
@@ -52,7 +54,11 @@ suite("a tiny guest", [KVM], () => {
 
   test("that spins is ended by --timeout with 124", async () => {
     const result = await tsvm(["boot", "--timeout", "500ms", guest("spin", guests.ENDLESS_LOOP)]);
-    expect(result).toMatchObject({ status: 124, stdout: "", stderr: "tsvm: ended after 0.5 s, the --timeout\n" });
+    expect(result).toMatchObject({
+      status: 124,
+      stdout: "",
+      stderr: "tsvm: ended after 0.5 s, the --timeout\n",
+    });
     expect(result.ms).toBeLessThan(5000);
   });
 
@@ -71,24 +77,20 @@ suite("a tiny guest", [KVM], () => {
     expect(result).toMatchObject({ status: 0, stdout: "!", stderr: "" });
   });
 
-  check(
-    "with an instruction that nobody can run ends with 122 and names it",
-    [SOFTWARE_KVM],
-    async () => {
-      const { report, result } = await tsvmJson(["boot", guest("aes", guests.UNSUPPORTED)]);
-      expect(result.status).toBe(122);
-      expect(report).toMatchObject({ status: 122, reason: "crash" });
-      expect(report.error).toEqual({
-        code: "ERR_UNSUPPORTED_INSTRUCTION",
-        message:
-          "the guest executed an instruction this host's software KVM cannot run and tsvm cannot complete: " +
-          "aesenc xmm0, xmm1 (66 0f 38 dc c1) at RIP 0x10000b, 32-bit code, CPL 0",
-        hint:
-          "run the guest on a host with hardware virtualization, or keep the guest kernel from using the " +
-          "instruction (Linux: clearcpuid= on the kernel command line)",
-      });
-    },
-  );
+  check("with an instruction that nobody can run ends with 122 and names it", [SOFTWARE_KVM], async () => {
+    const { report, result } = await tsvmJson(["boot", guest("aes", guests.UNSUPPORTED)]);
+    expect(result.status).toBe(122);
+    expect(report).toMatchObject({ status: 122, reason: "crash" });
+    expect(report.error).toEqual({
+      code: "ERR_UNSUPPORTED_INSTRUCTION",
+      message:
+        "the guest executed an instruction this host's software KVM cannot run and tsvm cannot complete: " +
+        "aesenc xmm0, xmm1 (66 0f 38 dc c1) at RIP 0x10000b, 32-bit code, CPL 0",
+      hint:
+        "run the guest on a host with hardware virtualization, or keep the guest kernel from using the " +
+        "instruction (Linux: clearcpuid= on the kernel command line)",
+    });
+  });
 });
 
 suite("a million exits", [KVM], () => {
@@ -101,15 +103,18 @@ suite("a million exits", [KVM], () => {
   test.each([
     ["port reads", (count: number) => guests.portReads(SERIAL_LINE_STATUS, count), { io: MANY + 1, mmio: 0 }],
     ["MMIO reads", (count: number) => guests.mmioReads(VIRTIO_REGISTER, count), { io: 1, mmio: MANY }],
-  ])("for %s are counted, and allocate nothing: no more scavenges than a tenth of them", async (_, code, exits) => {
-    const few = await observe(guest("few", code(FEW)));
-    const many = await observe(guest("many", code(MANY)));
-    expect(many.report).toMatchObject({ status: 0, reason: "reset" });
-    // One of the port accesses is the reset.
-    expect(many.report.exits).toMatchObject({ ...exits, assist: 0 });
-    // One number on the heap (12 bytes) per exit would fill the semi-space twenty times more.
-    expect(many.scavenges).toBeLessThanOrEqual(few.scavenges + 5);
-  });
+  ])(
+    "for %s are counted, and allocate nothing: no more scavenges than a tenth of them",
+    async (_, code, exits) => {
+      const few = await observe(guest("few", code(FEW)));
+      const many = await observe(guest("many", code(MANY)));
+      expect(many.report).toMatchObject({ status: 0, reason: "reset" });
+      // One of the port accesses is the reset.
+      expect(many.report.exits).toMatchObject({ ...exits, assist: 0 });
+      // One number on the heap (12 bytes) per exit would fill the semi-space twenty times more.
+      expect(many.scavenges).toBeLessThanOrEqual(few.scavenges + 5);
+    },
+  );
 
   async function observe(kernel: string): Promise<{ report: JsonReport; scavenges: number }> {
     const { status, stdout } = await tsvm(["boot", "--json", kernel], {

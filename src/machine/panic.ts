@@ -28,6 +28,6 @@ export class PanicWatcher {
     const line = this.#line.replace(/\r+$/, "");
     this.#line = "";
     const match = PANIC.exec(line);
-    if (match !== null) this.#panic = match[0].replace(/^\] /, "");
+    if (match !== null) this.#panic ??= match[0].replace(/^\] /, "");
   }
 }

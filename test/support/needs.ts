@@ -67,7 +67,12 @@ export function suite(name: string, needs: readonly Need[], body: () => void): v
 }
 
 /** `test` with needs of its own. */
-export function check(name: string, needs: readonly Need[], body: () => Promise<void> | void, timeout?: number): void {
+export function check(
+  name: string,
+  needs: readonly Need[],
+  body: () => Promise<void> | void,
+  timeout?: number,
+): void {
   const lacking = missing(needs);
   test.skipIf(lacking.length > 0)(withReason(name, lacking), body, timeout);
 }
