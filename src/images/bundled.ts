@@ -63,11 +63,11 @@ function unpack(stored: string, unpacked: string, directory: string, { sha256 }:
   const temporary = `${unpacked}.${process.pid}`;
   try {
     mkdirSync(directory, { recursive: true });
-    rmSync(temporary, { force: true }); // of an earlier process with our number
+    if (existsSync(temporary)) rmSync(temporary); // of an earlier process with our number
     writeSparse(temporary, content);
     renameSync(temporary, unpacked);
   } catch (error) {
-    rmSync(temporary, { force: true });
+    if (existsSync(temporary)) rmSync(temporary);
     throw new TsvmError("ERR_CACHE", `cannot write ${temporary}: ${(error as Error).message}`, {
       hint: "set XDG_CACHE_HOME to a directory that you can write to",
       cause: error,
