@@ -2,9 +2,17 @@
 export { TsvmError } from "./errors.ts";
 export { Machine, MachineError } from "./machine/machine.ts";
 export type { BootOptions, MachineEvents, StopReason, StopReport, Timeline } from "./machine/machine.ts";
+export type { WindowSize } from "./devices/virtio/console.ts";
 export { DescriptionError } from "./machine/description.ts";
 export type { CommandDescription, DiskDescription, MachineDescription } from "./machine/description.ts";
-export type { CommandExit } from "./machine/guest-init.ts";
+export { GuestProtocolError, type CommandExit } from "./machine/guest-init.ts";
+export {
+  BootFileError,
+  CommandLineError,
+  GuestTooSmallError,
+  KernelFormatError,
+  KernelTruncatedError,
+} from "./boot/errors.ts";
 export type { ExitCounts } from "./machine/control.ts";
 export { releaseIdleWorkers, warmUpWorkers } from "./machine/worker-pool.ts";
 export { KvmUnavailableError, GuestMemoryError } from "./kvm/errors.ts";

@@ -199,7 +199,6 @@ suite("a disk", [KVM], () => {
   check("that this user may not write", [ROOT_USER, tool("setpriv", "util-linux")], async () => {
     const path = makeBlank(files.path("host-read-only.img"), 1);
     chmodSync(path, 0o444);
-    chmodSync(files.directory, 0o755);
     // root would be let through: drop that right, and keep the one to open /dev/kvm, which root owns.
     const wrapper = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"];
     await refuses(path, `${path}: this host does not let you write to it`, PERMISSION_HINT, wrapper);

@@ -11,18 +11,27 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 suite("a signal", [KVM], () => {
   test.each([
-    ["SIGINT", 130, [spin]],
-    ["SIGTERM", 143, [spin]],
-    ["SIGHUP", 129, [spin]],
-    ["SIGINT", 130, ["-m", "64M"]],
-    ["SIGTERM", 143, ["-m", "64M", "--", "true"]],
-  ] as const)("%s while the guest boots ends tsvm with %i at once (%j)", async (signal, status, args) => {
+    ["SIGINT", 130, "a tiny guest", [spin]],
+    ["SIGTERM", 143, "a tiny guest", [spin]],
+    ["SIGHUP", 129, "a tiny guest", [spin]],
+    ["SIGINT", 130, "Linux", ["-m", "64M"]],
+    ["SIGTERM", 143, "Linux with a command", ["-m", "64M", "--", "true"]],
+  ] as const)("%s ends tsvm with %i at once while it boots %s", async (signal, status, _, args) => {
     const running = startTsvm(["boot", ...args]);
     await pause(1000);
     const start = performance.now();
     running.kill(signal);
     expect(await finish(running)).toMatchObject({ status, stdout: "", stderr: "" });
     expect(performance.now() - start).toBeLessThan(1500);
+  });
+
+  test("SIGINT before the command has started ends tsvm with 130, after a moment for the command to hear of it", async () => {
+    const running = startTsvm(["boot", "-m", "64M", "--", "true"]);
+    await pause(1000);
+    const start = performance.now();
+    running.kill("SIGINT");
+    expect(await finish(running)).toMatchObject({ status: 130, stdout: "", stderr: "" });
+    expect(performance.now() - start).toBeLessThan(3500);
   });
 
   test("SIGINT is for the command in the guest, where it has had its way", async () => {

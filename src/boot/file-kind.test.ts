@@ -136,7 +136,7 @@ describe("identifyFile", () => {
     expect(identify(fileWith([[0x1be, code], signature]))).toMatchObject({ kind: "boot-sector" });
   });
 
-  it.each([512, 4096])("counts the partitions of a GPT in sectors of %d bytes", (sector) => {
+  it.each([512, 4096])("finds the partitions of a GPT in sectors of %d bytes", (sector) => {
     const protective = [0, 0, 0, 0, 0xee, 0, 0, 0, ...u32(1), ...u32(9999)];
     const kind = identify(
       fileWith([
@@ -149,7 +149,7 @@ describe("identifyFile", () => {
         [sector * 2 + 256, [1]],
       ]),
     );
-    expect(kind).toMatchObject({ kind: "gpt", partitions: 2 });
+    expect(kind).toMatchObject({ kind: "gpt", partitions: [1, 3] });
   });
 
   it("tells EFI programs, Windows programs and unified kernel images apart", () => {

@@ -32,7 +32,7 @@ import {
   type FileRole,
   type MagicKind,
 } from "./file-magic.ts";
-import { gptPartitionCount, mbrPartitions, type MbrPartition } from "./partition-kind.ts";
+import { gptPartitionNumbers, mbrPartitions, type MbrPartition } from "./partition-kind.ts";
 import { peKind, type PeKind } from "./pe-kind.ts";
 import { openBootFile, readAt, type BootFile } from "./read-at.ts";
 import { textKind, type TextKind } from "./text-kind.ts";
@@ -55,7 +55,7 @@ export type FileKind = { readonly role: FileRole; readonly description: string }
       readonly machine: string;
       readonly type: ElfFileType;
     }
-  | { readonly kind: "gpt"; readonly partitions: number }
+  | { readonly kind: "gpt"; readonly partitions: readonly number[] }
   | { readonly kind: "mbr"; readonly partitions: readonly MbrPartition[] }
   | { readonly kind: "ext2" | "ext3" | "ext4" }
   | { readonly kind: "boot-sector" | "empty" | "zeros" | "unknown" }
@@ -187,9 +187,9 @@ function byMagic(head: FileHead, magics: readonly Magic[]): FileKind | undefined
 }
 
 function gptKind(head: FileHead): FileKind | undefined {
-  const partitions = gptPartitionCount(head);
+  const partitions = gptPartitionNumbers(head);
   if (partitions === undefined) return undefined;
-  const description = `a disk image with a GPT partition table (${count(partitions, "partition")})`;
+  const description = `a disk image with a GPT partition table (${count(partitions.length, "partition")})`;
   return { kind: "gpt", role: "disk", partitions, description };
 }
 

@@ -29,6 +29,8 @@ const MBR_TYPES: Readonly<Record<number, string>> = {
 };
 
 export interface MbrPartition {
+  /** Place in the table, from 1: the N of /dev/vdaN. */
+  readonly number: number;
   /** Partition type byte, such as 0x83 for Linux. */
   readonly type: number;
   readonly typeName: string;
@@ -49,6 +51,7 @@ export function mbrPartitions(head: FileHead): MbrPartition[] | undefined {
     if (status !== 0 && status !== 0x80) return undefined;
     if (type === 0) continue;
     partitions.push({
+      number: index + 1,
       type,
       typeName: MBR_TYPES[type] ?? `type 0x${type.toString(16).padStart(2, "0")}`,
       bootable: status === 0x80,
@@ -59,8 +62,11 @@ export function mbrPartitions(head: FileHead): MbrPartition[] | undefined {
   return partitions.length > 0 ? partitions : undefined;
 }
 
-/** The number of partitions of a GPT, counting what the head shows of them; undefined if there is none. UEFI 2.10, chapter 5. */
-export function gptPartitionCount(head: FileHead): number | undefined {
+/**
+ * The places in its table, from 1, that a GPT uses, as far as the head shows them; undefined if there is no GPT.
+ * UEFI 2.10, chapter 5.
+ */
+export function gptPartitionNumbers(head: FileHead): number[] | undefined {
   const sectorSize = SECTOR_SIZES.find((size) => head.has(size, "EFI PART"));
   if (sectorSize === undefined) return undefined;
   const header = sectorSize;
@@ -69,11 +75,11 @@ export function gptPartitionCount(head: FileHead): number | undefined {
   const table = head.u32(header + 72) * sectorSize;
   const entries = Math.min(head.u32(header + 80), 128);
   const entrySize = head.u32(header + 84);
-  if (tableFar || entrySize < 128) return 0;
-  let count = 0;
+  if (tableFar || entrySize < 128) return [];
+  const numbers: number[] = [];
   for (let index = 0; index < entries; index++) {
     const typeGuid = table + index * entrySize;
-    if (!head.isZero(typeGuid, typeGuid + 16)) count++;
+    if (!head.isZero(typeGuid, typeGuid + 16)) numbers.push(index + 1);
   }
-  return count;
+  return numbers;
 }

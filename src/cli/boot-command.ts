@@ -1,4 +1,5 @@
 /** `tsvm boot`: options → machine description → machine; then its output and its exit status are ours. */
+import { statSync } from "node:fs";
 import { isatty } from "node:tty";
 import { identifyPath } from "../boot/file-kind.ts";
 import type { MachineDescription } from "../machine/description.ts";
@@ -42,10 +43,7 @@ export async function bootCommand(
     mode:
       flags.json === true ? "capture" : flags.console === false ? "quiet" : terminal ? "terminal" : "stream",
     command: description.command !== undefined,
-    shell:
-      description.command === undefined &&
-      description.kernel === undefined &&
-      description.disks === undefined,
+    shell: description.command === undefined && description.root === "bundled",
     verbose: flags.verbose === true,
   });
   const machine = await Machine.boot(description, { windowSize: frontend.windowSize });
@@ -55,6 +53,8 @@ export async function bootCommand(
     report = await frontend.run(machine);
   } finally {
     clearTimeout(stopTimer);
+    // Of no effect on one that has ended; a machine must not outlive a failure of ours.
+    await machine.stop();
   }
   const status = exitStatus(report, frontend);
   if (flags.json === true) {
@@ -95,7 +95,8 @@ export function describe(
   if (disks.length > 0) description.disks = disks;
   // FILE is the system to boot; a --disk is one more disk, unless a kernel of the user's own boots from it.
   const ownKernel = description.kernel !== undefined;
-  if (!fileIsDisk && (!ownKernel || guestCommand !== undefined)) description.root = "bundled";
+  const ownInit = flags.initrd === undefined && (!ownKernel || guestCommand !== undefined);
+  if (!fileIsDisk && ownInit) description.root = "bundled";
   if (typeof flags.console === "string") description.console = parseConsole(flags.console);
   if (guestCommand !== undefined) {
     if (guestCommand.length === 0)
@@ -117,7 +118,10 @@ export function describe(
 }
 
 function isDiskImage(path: string): boolean {
-  return identifyPath(path).role === "disk";
+  // A block device is never a kernel.
+  return (
+    statSync(path, { throwIfNoEntry: false })?.isBlockDevice() === true || identifyPath(path).role === "disk"
+  );
 }
 
 function parseHugePages(text: string): "none" | "transparent" | "hugetlb" {
@@ -147,7 +151,8 @@ function exitStatus(report: StopReport, { commandMode, interruptedBy, timedOut }
     case "crash":
       return report.error?.code === "ERR_INTERNAL" ? ExitCode.Failure : ExitCode.Crash;
     case "stopped":
-      return interruptedBy === undefined ? ExitCode.Ok : signalStatus(interruptedBy);
+      if (interruptedBy !== undefined) return signalStatus(interruptedBy);
+      return commandMode ? ExitCode.Failure : ExitCode.Ok;
     default:
       // Whoever asked for a command did not get its exit status.
       return commandMode ? ExitCode.Failure : ExitCode.Ok;

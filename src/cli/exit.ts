@@ -7,7 +7,9 @@ import { _exit } from "../ffi/libc.ts";
 export async function exitAtOnce(status: number): Promise<void> {
   process.exitCode = status;
   await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
-  if (process.execArgv.length === 0 && process.env.NODE_V8_COVERAGE === undefined) _exit(status);
+  const { NODE_OPTIONS, NODE_V8_COVERAGE } = process.env;
+  if (process.execArgv.length === 0 && NODE_OPTIONS === undefined && NODE_V8_COVERAGE === undefined)
+    _exit(status);
 }
 
 function flushed(stream: NodeJS.WriteStream): Promise<void> {

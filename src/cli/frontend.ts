@@ -22,8 +22,6 @@ export interface FrontendOptions {
 }
 
 const { SIGINT, SIGTERM, SIGHUP, SIGPIPE } = constants.signals;
-/** How long a command may take to follow a forwarded Ctrl-C. */
-const INTERRUPT_GRACE_MS = 2000;
 /** Between two attempts to tell the guest's shell that its input has ended. */
 const END_INTERVAL_MS = 500;
 /** End of transmission: what Ctrl-D sends. */
@@ -131,12 +129,15 @@ export class Frontend {
       this.interruptedBy ??= signal;
       void machine.stop();
     };
+    let userland = false;
+    machine.once("userland", () => {
+      userland = true;
+    });
     const onInterrupt = (): void => {
-      // The command gets the first chance; whoever presses twice, or waits in vain, ends the machine.
-      if (!this.#options.command || this.interruptedBy !== undefined) return stop(SIGINT);
+      // A running command gets the first one and decides; whoever presses twice ends the machine.
+      if (!this.#options.command || !userland || this.interruptedBy !== undefined) return stop(SIGINT);
       this.interruptedBy = SIGINT;
       machine.signalCommand(SIGINT);
-      setTimeout(() => stop(SIGINT), INTERRUPT_GRACE_MS).unref();
     };
     const onTerminate = (): void => stop(SIGTERM);
     const onHangup = (): void => stop(SIGHUP);
@@ -154,7 +155,7 @@ export class Frontend {
     const { stdin, stdout } = process;
     if (!this.#options.command) stdout.write("[tsvm: booting; Ctrl-A x leaves, Ctrl-A h helps]\r\n");
     const filter = new EscapeFilter({
-      data: (bytes) => machine.writeConsole(bytes),
+      data: (bytes) => void machine.writeConsole(bytes),
       leave: () => void machine.stop(),
       help: () => stdout.write(HELP),
     });
@@ -181,11 +182,12 @@ export class Frontend {
     const { command, shell } = this.#options;
     let endTimer: NodeJS.Timeout | undefined;
     const onData = (bytes: Buffer): void => {
-      if (!command) machine.writeConsole(bytes);
-      else if (!machine.writeStdin(bytes)) {
-        stdin.pause();
-        machine.onceStdinDrained(() => stdin.resume());
-      }
+      const room = command ? machine.writeStdin(bytes) : machine.writeConsole(bytes);
+      if (room) return;
+      stdin.pause();
+      const resume = (): void => void stdin.resume();
+      if (command) machine.onceStdinDrained(resume);
+      else machine.onceConsoleDrained(resume);
     };
     const onEnd = (): void => {
       if (command) machine.endStdin();

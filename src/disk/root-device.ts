@@ -1,4 +1,5 @@
-import { identifyPath } from "../boot/file-kind.ts";
+import { closeSync, openSync, readSync } from "node:fs";
+import { HEAD_SIZE, identifyFile, type FileKind } from "../boot/file-kind.ts";
 import { DiskError } from "./errors.ts";
 
 const LINUX_PARTITION = 0x83;
@@ -8,17 +9,36 @@ const LINUX_PARTITION = 0x83;
  * Throws a DiskError where that is not clear.
  */
 export function rootDevice(path: string): string {
-  const kind = identifyPath(path);
-  if (kind.kind === "mbr") {
-    const linux = kind.partitions.flatMap(({ type }, index) => (type === LINUX_PARTITION ? [index + 1] : []));
-    if (linux.length === 1) return `/dev/vda${linux[0]}`;
+  const kind = identifyDisk(path);
+  if (kind?.kind === "mbr") {
+    const linux = kind.partitions.filter(({ type }) => type === LINUX_PARTITION);
+    if (linux.length === 1) return `/dev/vda${linux[0]!.number}`;
     throw ambiguous(path, `an MBR disk with ${linux.length} Linux partitions`);
   }
-  if (kind.kind === "gpt") {
-    if (kind.partitions === 1) return "/dev/vda1";
-    throw ambiguous(path, `a GPT disk with ${kind.partitions} partitions`);
+  if (kind?.kind === "gpt") {
+    if (kind.partitions.length === 1) return `/dev/vda${kind.partitions[0]!}`;
+    throw ambiguous(path, `a GPT disk with ${kind.partitions.length} partitions`);
   }
   return "/dev/vda";
+}
+
+/** What an image or block device holds; undefined where it cannot be read, which opening it as a disk will explain. */
+function identifyDisk(path: string): FileKind | undefined {
+  let fd: number;
+  try {
+    fd = openSync(path, "r");
+  } catch {
+    return undefined;
+  }
+  try {
+    const head = Buffer.alloc(HEAD_SIZE);
+    const length = readSync(fd, head, 0, head.length, 0);
+    return identifyFile(head.subarray(0, length), length);
+  } catch {
+    return undefined;
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function ambiguous(path: string, what: string): DiskError {

@@ -1,7 +1,7 @@
 /**
  * Completion of one instruction that KVM's in-kernel emulator gave up on. Called from the vCPU loop on
- * KVM_EXIT_INTERNAL_ERROR with KVM_INTERNAL_ERROR_EMULATION and from nowhere else, so a host with VMX or SVM never
- * loads this folder.
+ * KVM_EXIT_INTERNAL_ERROR with KVM_INTERNAL_ERROR_EMULATION and from nowhere else: a sane guest on a host with VMX or SVM
+ * never gets here.
  */
 import { JUMPED, NOT_HANDLED } from "./complete/family.ts";
 import { completerOf } from "./complete/table.ts";

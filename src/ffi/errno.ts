@@ -2,7 +2,10 @@ import { constants } from "node:os";
 import { TsvmError } from "../errors.ts";
 
 const NAME_BY_ERRNO = new Map<number, string>(
-  Object.entries(constants.errno).map(([name, value]) => [value, name]),
+  // Reversed: of several names for a value (EAGAIN, EWOULDBLOCK) the first one counts.
+  Object.entries(constants.errno)
+    .reverse()
+    .map(([name, value]) => [value, name]),
 );
 
 /** The symbolic name of an errno value (`"ENOENT"`), or `"errno 4711"` where Linux defines none. */

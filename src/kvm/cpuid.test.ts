@@ -18,7 +18,7 @@ const HYPERVISOR = 2 ** 31;
 const TSC_DEADLINE = 1 << 24;
 
 describe("vcpuCpuid", () => {
-  const one = { index: 0, cpus: 1, tscDeadline: false };
+  const one = { index: 0, cpus: 1, tscDeadline: false, softwareKvm: false };
 
   it("leaves other leaves alone, and the input too", () => {
     const supported = [
@@ -27,26 +27,48 @@ describe("vcpuCpuid", () => {
       entry(7, { ebx: 0xffff_ffff }),
     ];
     const before = structuredClone(supported);
-    const result = vcpuCpuid(supported, { index: 3, cpus: 4, tscDeadline: true });
+    const result = vcpuCpuid(supported, { index: 3, cpus: 4, tscDeadline: true, softwareKvm: false });
     expect(supported).toEqual(before);
     expect([result[0], result[2]]).toEqual([before[0], before[2]]);
   });
 
   it("leaf 1 has the APIC id, the number of processors, and the hypervisor bit, as unsigned numbers", () => {
     const leaf = (index: number, cpus: number, tscDeadline = false): kvm_cpuid_entry2 =>
-      vcpuCpuid([entry(1, { ebx: 0x1234_5678, ecx: 5, edx: HTT | 3 })], { index, cpus, tscDeadline })[0]!;
+      vcpuCpuid([entry(1, { ebx: 0x1234_5678, ecx: 5, edx: HTT | 3 })], {
+        index,
+        cpus,
+        tscDeadline,
+        softwareKvm: false,
+      })[0]!;
     expect(leaf(0, 1)).toMatchObject({ ebx: 0x0001_5678, ecx: HYPERVISOR + 5, edx: 3 });
     expect(leaf(2, 3)).toMatchObject({ ebx: 0x0204_5678, edx: HTT + 3 });
     expect(leaf(253, 254)).toMatchObject({ ebx: 0xfdff_5678 });
     expect(leaf(0, 1, true).ecx).toBe(HYPERVISOR + TSC_DEADLINE + 5);
   });
 
-  it.each([0xb, 0x1f])("leaf %s tells the levels of the topology and the x2APIC id", (leaf) => {
-    const levels = [0, 1, 2].map((index) => entry(leaf, { index, eax: 9, ebx: 9, ecx: 9 }));
-    const [smt, core, end] = vcpuCpuid(levels, { index: 5, cpus: 6, tscDeadline: false });
-    expect(smt).toMatchObject({ eax: 0, ebx: 1, ecx: 0x100, edx: 5 });
-    expect(core).toMatchObject({ eax: 3, ebx: 6, ecx: 0x201, edx: 5 });
-    expect(end).toMatchObject({ eax: 0, ebx: 0, ecx: 2, edx: 5 });
+  it("leaf 0xB tells all levels of the topology, whatever the host lists", () => {
+    const listed = [entry(0xb, { eax: 9 }), entry(0x1f, { eax: 9 }), entry(0x1f, { index: 1 })];
+    const leaves = vcpuCpuid(listed, { index: 5, cpus: 6, tscDeadline: false, softwareKvm: false });
+    expect(leaves).toMatchObject([
+      { function: 0xb, index: 0, flags: 1, eax: 0, ebx: 1, ecx: 0x100, edx: 5 },
+      { function: 0xb, index: 1, flags: 1, eax: 3, ebx: 6, ecx: 0x201, edx: 5 },
+      { function: 0xb, index: 2, flags: 1, eax: 0, ebx: 0, ecx: 2, edx: 5 },
+    ]);
+    expect(vcpuCpuid([entry(1)], { index: 0, cpus: 1, tscDeadline: false, softwareKvm: false })).toHaveLength(
+      1,
+    );
+  });
+
+  it("keeps hypercalls from guests of a software KVM", () => {
+    const features = (softwareKvm: boolean): number =>
+      vcpuCpuid([entry(0x4000_0001, { eax: 0x0100_3fff })], {
+        index: 0,
+        cpus: 2,
+        tscDeadline: false,
+        softwareKvm,
+      })[0]!.eax;
+    expect(features(false)).toBe(0x0100_3fff);
+    expect(features(true)).toBe(0x0100_177f);
   });
 
   it("leaf 4 shares only the last level, and stops where the host stops", () => {
@@ -56,6 +78,7 @@ describe("vcpuCpuid", () => {
       index: 0,
       cpus: 8,
       tscDeadline: false,
+      softwareKvm: false,
     });
     const sharing = (eax: number): number => (eax >>> 14) & 0xfff;
     expect(sharing(l1!.eax)).toBe(0);
@@ -72,6 +95,7 @@ describe("vcpuCpuid", () => {
         index: 2,
         cpus: 4,
         tscDeadline: false,
+        softwareKvm: false,
       },
     );
     expect(size!.ecx).toBe(0xffff_2003);

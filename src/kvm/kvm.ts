@@ -16,7 +16,7 @@ const REQUIRED: readonly Capability[] = [
   "KVM_CAP_IOEVENTFD",
   "KVM_CAP_MP_STATE",
   "KVM_CAP_VCPU_EVENTS",
-  "KVM_CAP_IMMEDIATE_EXIT",
+  "KVM_CAP_SET_IDENTITY_MAP_ADDR",
 ];
 
 /** The KVM subsystem: an open /dev/kvm. Documentation/virt/kvm/api.rst, "system ioctls". */

@@ -14,6 +14,7 @@ import { TsvmError } from "../errors.ts";
 import { close } from "../ffi/libc.ts";
 import { vcpuCpuid } from "../kvm/cpuid.ts";
 import { GuestMemory } from "../kvm/guest-memory.ts";
+import { isSoftwareKvm } from "../kvm/host.ts";
 import { Kvm } from "../kvm/kvm.ts";
 import { VIRTIO_MMIO_BASE, VIRTIO_MMIO_SIZE } from "../kvm/memory-map.ts";
 import type { Vm } from "../kvm/vm.ts";
@@ -123,7 +124,7 @@ export function assemble(
     return {
       index,
       fd,
-      cpuid: vcpuCpuid(cpuid, { index, cpus: machine.cpus, tscDeadline }),
+      cpuid: vcpuCpuid(cpuid, { index, cpus: machine.cpus, tscDeadline, softwareKvm: isSoftwareKvm() }),
       entry: index === 0 ? kernel.entry : undefined,
     };
   });

@@ -104,11 +104,14 @@ export function validateDescription(description: MachineDescription, hostCpuLimi
       throw new DescriptionError(`disk ${path}: the serial number is more than 20 ASCII characters`);
     }
   }
+  for (const text of [description.name ?? "", description.rootDevice ?? ""]) {
+    if (text.includes("\0")) throw new DescriptionError("name or rootDevice: contains a NUL character");
+  }
   if (command !== undefined) validateCommand(command);
 }
 
 function validateCommand({ argv, env = {}, cwd = "/" }: CommandDescription): void {
-  if (argv.length === 0) throw new DescriptionError("command: empty");
+  if (argv.length === 0 || argv[0] === "") throw new DescriptionError("command: empty");
   for (const text of [...argv, ...Object.entries(env).flat(), cwd]) {
     if (text.includes("\0")) throw new DescriptionError("command: contains a NUL character");
   }

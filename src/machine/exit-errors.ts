@@ -32,6 +32,11 @@ export function internalError(vcpu: Vcpu, suberror: number): GuestCrashError {
   );
 }
 
+/** KVM_EXIT_SYSTEM_EVENT: the guest itself says that it has crashed. */
+export function guestReportedCrash(): GuestCrashError {
+  return new GuestCrashError("the guest reported a crash to KVM", "look at its console (--verbose)");
+}
+
 /** An exit reason that no machine of ours causes. */
 export function unexpectedExit(vcpu: Vcpu): GuestCrashError {
   const { exit_reason } = kvm_run.unpack(vcpu.runPage);

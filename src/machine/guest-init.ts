@@ -110,15 +110,16 @@ export class FrameReader {
 
   /** Throws {@link GuestProtocolError}. */
   push(bytes: Buffer): void {
-    let data = this.#buffered.length === 0 ? bytes : Buffer.concat([this.#buffered, bytes]);
-    while (data.length >= HEADER) {
+    this.#buffered = this.#buffered.length === 0 ? bytes : Buffer.concat([this.#buffered, bytes]);
+    while (this.#buffered.length >= HEADER) {
+      const data = this.#buffered;
       const length = data.readUInt32LE(4);
       if (length > LARGEST_PAYLOAD) throw new GuestProtocolError(`a frame of ${length} bytes`);
-      if (data.length < HEADER + length) break;
+      if (data.length < HEADER + length) return;
+      // Taken off first: whoever hears of the frame may throw, and the next one must still be found.
+      this.#buffered = data.subarray(HEADER + length);
       this.#dispatch(data[0]!, data.subarray(HEADER, HEADER + length));
-      data = data.subarray(HEADER + length);
     }
-    this.#buffered = data;
   }
 
   #dispatch(type: number, payload: Buffer): void {

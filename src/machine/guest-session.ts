@@ -1,14 +1,6 @@
 /** The host's end of the conversation with tsvm's init in the guest. */
 import type { Writable } from "node:stream";
-import {
-  encodeRun,
-  encodeSignal,
-  encodeStdin,
-  encodeStdinEnd,
-  FrameReader,
-  type GuestEvents,
-  type RunRequest,
-} from "./guest-init.ts";
+import { encodeSignal, encodeStdin, encodeStdinEnd, FrameReader, type GuestEvents } from "./guest-init.ts";
 
 /** Keeps one frame well below what the guest buffers. */
 const LARGEST_STDIN_FRAME = 32 * 1024;
@@ -27,9 +19,9 @@ export class GuestSession {
     this.#reader.push(bytes);
   }
 
-  /** Waits in the port until init opens it. */
-  run(request: RunRequest): void {
-    this.#input.write(encodeRun(request));
+  /** Sends a run frame; it waits in the port until init opens that. */
+  run(frame: Uint8Array): void {
+    this.#input.write(frame);
   }
 
   /** False when the guest is behind: more should wait for the stream's `drain`. */

@@ -4,8 +4,9 @@
  * signal handler runs, and the program that uses tsvm as a library keeps its own signals.
  */
 import { SIG_BLOCK, SYS_gettid, SYS_tgkill } from "../ffi/constants.ts";
+import { SystemCallError } from "../ffi/errno.ts";
 import { allocateNative } from "../ffi/native-buffer.ts";
-import { check, pthread_sigmask, sigtimedwait, syscall } from "../ffi/libc.ts";
+import { pthread_sigmask, sigtimedwait, syscall } from "../ffi/libc.ts";
 import type { Vcpu } from "../kvm/vcpu.ts";
 
 /** Well inside SIGRTMIN..SIGRTMAX of glibc and musl (34/35..64). */
@@ -21,7 +22,10 @@ function kickSet(): Uint8Array {
 /** Prepares the calling thread and its vCPU for kicks. Returns the thread id to send them to. */
 export function acceptKicks(vcpu: Vcpu): number {
   const old = allocateOldMask();
-  check(pthread_sigmask(SIG_BLOCK, kickSet(), old.address), "pthread_sigmask");
+  const error = pthread_sigmask(SIG_BLOCK, kickSet(), old.address);
+  if (error !== 0) throw new SystemCallError("pthread_sigmask", error);
+  // One that was meant for this thread's last machine.
+  consumeKick();
   const whileRunning = new Uint8Array(old.buffer, 0, 8).slice();
   whileRunning[(KICK_SIGNAL - 1) >> 3]! &= ~(1 << ((KICK_SIGNAL - 1) & 7));
   vcpu.setSignalMask(whileRunning);

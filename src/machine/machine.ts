@@ -15,7 +15,7 @@ import { VcpuCommand, VcpuState, type ExitCounts } from "./control.ts";
 import { validateDescription, type MachineDescription } from "./description.ts";
 import { ring } from "./doorbell.ts";
 import { GuestSession } from "./guest-session.ts";
-import type { CommandExit } from "./guest-init.ts";
+import { GuestProtocolError, type CommandExit } from "./guest-init.ts";
 import { kick } from "./kick.ts";
 import type { WorkerPipe } from "./pipe.ts";
 import { PanicWatcher } from "./panic.ts";
@@ -83,7 +83,7 @@ export interface BootOptions {
 const DEFAULT_WINDOW: WindowSize = { rows: 25, columns: 80 };
 /** Between the boot processor's first instruction and the start of the other threads. */
 const OTHERS_DELAY_MS = 2;
-const PROBE_INTERVAL_MS = 200;
+const PROBE_INTERVAL_MS = 50;
 const LONGEST_PROBE_INTERVAL_MS = 1000;
 
 /**
@@ -113,6 +113,7 @@ export class Machine extends EventEmitter<MachineEvents> {
   #othersTimer: NodeJS.Timeout | undefined;
   #resolveStopped!: (report: StopReport) => void;
   #takenDown = false;
+  #cleanedUp = false;
 
   private constructor(assembly: Assembly, resolved: ResolvedMachine, cleanup: Cleanup, start: number) {
     super();
@@ -145,7 +146,6 @@ export class Machine extends EventEmitter<MachineEvents> {
       const assembly = assemble(resolved, kvm, options.windowSize ?? DEFAULT_WINDOW, cleanup);
       const machine = new Machine(assembly, resolved, cleanup, start);
       live.add(machine);
-      await Promise.resolve();
       return machine;
     } catch (error) {
       cleanup.run();
@@ -153,35 +153,42 @@ export class Machine extends EventEmitter<MachineEvents> {
     }
   }
 
-  /** Types on the guest's console. */
-  writeConsole(bytes: Uint8Array): void {
-    const { virtio, serialInput } = this.#assembly.pipes;
-    (virtio?.input ?? serialInput).stream().write(bytes);
+  /** Types on the guest's console. False when the guest takes it slower than it comes: see {@link onceConsoleDrained}. */
+  writeConsole(bytes: Uint8Array): boolean {
+    if (this.#takenDown) return true;
+    return this.#consoleInput().write(bytes);
+  }
+
+  /** What was typed on the console has gone to the guest. */
+  onceConsoleDrained(listener: () => void): void {
+    if (!this.#takenDown) this.#consoleInput().once("drain", listener);
   }
 
   /** Tells the guest how large the terminal behind its console is. */
   resizeConsole(size: WindowSize): void {
+    if (this.#takenDown) return;
     this.#assembly.control.windowSize = size;
     ring(this.#assembly.plan.ioControlFd);
   }
 
   /** Standard input of the command. False when the guest takes it slower than it comes: wait for {@link onceStdinDrained}. */
   writeStdin(bytes: Uint8Array): boolean {
+    if (this.#takenDown) return true;
     return this.#session?.writeStdin(bytes) ?? true;
   }
 
   /** What the guest is to be sent has gone. */
   onceStdinDrained(listener: () => void): void {
-    this.#assembly.pipes.virtio?.controlInput.stream().once("drain", listener);
+    if (!this.#takenDown) this.#assembly.pipes.virtio?.controlInput.stream().once("drain", listener);
   }
 
   endStdin(): void {
-    this.#session?.endStdin();
+    if (!this.#takenDown) this.#session?.endStdin();
   }
 
   /** Sends a signal to the command in the guest. */
   signalCommand(signal: number): void {
-    this.#session?.signal(signal);
+    if (!this.#takenDown) this.#session?.signal(signal);
   }
 
   /** Holds back output of the guest, which then waits; for consumers that are slower than the guest. */
@@ -190,6 +197,7 @@ export class Machine extends EventEmitter<MachineEvents> {
   }
 
   resumeOutput(): void {
+    if (this.#cleanedUp) return;
     for (const stream of this.#outputs()) stream.resume();
   }
 
@@ -220,8 +228,11 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   /** Gets all threads out of the guest without waiting for anything; for the end of the process. */
   abandon(): void {
+    if (this.#takenDown) return;
     this.#interrupt(VcpuCommand.Stop);
     this.#stopIo();
+    // Whoever waits for room in the serial port's pipe finds it broken instead.
+    this.#assembly.pipes.serialOutput.breakMainEnd();
   }
 
   /**
@@ -235,8 +246,14 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   #launchOthers(): void {
     const { plan, vcpus } = this.#assembly;
-    this.#runTask({ role: "io", machine: plan });
-    for (const vcpu of vcpus.slice(1)) this.#runTask({ role: "vcpu", machine: plan, vcpu });
+    try {
+      this.#runTask({ role: "io", machine: plan });
+      for (const vcpu of vcpus.slice(1)) this.#runTask({ role: "vcpu", machine: plan, vcpu });
+    } catch (error) {
+      this.#fail(
+        new MachineError("ERR_INTERNAL", "a thread of the machine cannot be started", { cause: error }),
+      );
+    }
   }
 
   #runTask(task: WorkerTask): void {
@@ -258,7 +275,7 @@ export class Machine extends EventEmitter<MachineEvents> {
   #onMessage(task: WorkerTask, message: WorkerMessage): void {
     switch (message.type) {
       case "running":
-        if (task.role === "vcpu" && task.vcpu.index === 0) {
+        if (task.role === "vcpu" && task.vcpu.index === 0 && this.#reason === undefined) {
           this.#othersTimer = setTimeout(() => this.#launchOthers(), OTHERS_DELAY_MS);
         }
         return;
@@ -321,6 +338,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     await Promise.all(this.#outputs().map(streamEnd));
     const exits = this.exits;
     const timeline = this.#timeline();
+    this.#cleanedUp = true;
     this.#cleanup.run();
     live.delete(this);
     const panic = this.#panics.map((watcher) => watcher.panic).find((line) => line !== undefined);
@@ -350,6 +368,7 @@ export class Machine extends EventEmitter<MachineEvents> {
   #openSession(input: Socket): GuestSession {
     return new GuestSession(input, {
       hello: () => {
+        if (this.#userland !== undefined) return;
         this.#userland = monotonicNow();
         this.emit("userland");
       },
@@ -360,6 +379,11 @@ export class Machine extends EventEmitter<MachineEvents> {
         this.#end("command");
       },
     });
+  }
+
+  #consoleInput(): Socket {
+    const { virtio, serialInput } = this.#assembly.pipes;
+    return (virtio?.input ?? serialInput).stream();
   }
 
   #outputPipes(): WorkerPipe[] {
@@ -386,7 +410,8 @@ export class Machine extends EventEmitter<MachineEvents> {
       try {
         this.#session?.receive(bytes);
       } catch (error) {
-        if (!(error instanceof TsvmError)) throw error;
+        // Anything else comes from a listener of the program, and is its own.
+        if (!(error instanceof GuestProtocolError)) throw error;
         this.#fail(error);
       }
     });

@@ -12,6 +12,8 @@ export interface WorkerPipe {
   readonly fd: number;
   /** The stream, made when it is first asked for: starting the guest comes before that. */
   stream(): Socket;
+  /** Closes the main thread's end under its stream; only for the end of the process. */
+  breakMainEnd(): void;
   /** Closes the worker's end: the stream ends once it has been read empty. */
   closeWorkerEnd(): void;
 }
@@ -49,7 +51,8 @@ function workerPipe(cleanup: Cleanup, workerFd: number, mainFd: number, open: ()
     if (stream === undefined) close(mainFd);
     else stream.destroy();
   });
-  return { fd: workerFd, stream: () => (stream ??= open()), closeWorkerEnd };
+  const breakMainEnd = (): void => void close(mainFd);
+  return { fd: workerFd, stream: () => (stream ??= open()), breakMainEnd, closeWorkerEnd };
 }
 
 function createPipe(): [number, number] {

@@ -6,7 +6,7 @@ import { bundledFile } from "../images/bundled.ts";
 import { isSoftwareKvm } from "../kvm/host.ts";
 import { HOLE_START } from "../kvm/memory-map.ts";
 import { DescriptionError, type MachineDescription } from "./description.ts";
-import type { RunRequest } from "./guest-init.ts";
+import { encodeRun, type RunRequest } from "./guest-init.ts";
 
 export interface ResolvedDisk {
   readonly path: string;
@@ -26,9 +26,12 @@ export interface ResolvedMachine {
   readonly commandLine: string;
   readonly disks: readonly ResolvedDisk[];
   readonly virtioConsole: boolean;
-  /** What tsvm's init is told; undefined where the guest boots by itself. */
-  readonly run: RunRequest | undefined;
+  /** The frame that tells tsvm's init what to do; undefined where the guest boots by itself. */
+  readonly run: Uint8Array | undefined;
 }
+
+/** CONFIG_NR_CPUS of images/kernel/config. */
+const BUNDLED_KERNEL_CPUS = 64;
 
 /** Wanted by every guest: serial console, reset through the keyboard controller, a panic ends the machine. */
 const COMMON_PARAMETERS = ["console=ttyS0", "reboot=k", "panic=-1"];
@@ -46,6 +49,18 @@ const SOFTWARE_KVM_PARAMETERS = ["rodata=off", "clearcpuid=297,580,308,151"];
 export function resolveMachine(description: MachineDescription): ResolvedMachine {
   const bundled = description.kernel === undefined;
   const ownInit = description.initrd === undefined && (bundled || description.command !== undefined);
+  if (bundled && description.cpus > BUNDLED_KERNEL_CPUS) {
+    throw new DescriptionError(
+      `cpus: ${description.cpus} are more than the ${BUNDLED_KERNEL_CPUS} that the bundled kernel uses`,
+      "boot a kernel of your own (--kernel)",
+    );
+  }
+  if (description.root === "bundled" && !ownInit) {
+    throw new DescriptionError(
+      "root: the bundled root file system needs tsvm's init",
+      "leave out the initrd, or give a command, or a disk of your own",
+    );
+  }
   const disks = (description.disks ?? []).map(
     ({ path, readOnly = false, ephemeral = false, serial = "" }): ResolvedDisk => ({
       path,
@@ -89,7 +104,7 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
     commandLine: parameters.join(" "),
     disks,
     virtioConsole: ownInit || description.console === "virtio",
-    run: ownInit ? runRequest(description, { root, bundledRoot, rootReadOnly }) : undefined,
+    run: ownInit ? encodeRun(runRequest(description, { root, bundledRoot, rootReadOnly })) : undefined,
   };
 }
 
@@ -103,9 +118,10 @@ function initramfsWithInit(): Uint8Array {
 }
 
 function runRequest(
-  { command, name }: MachineDescription,
+  description: MachineDescription,
   { root, bundledRoot, rootReadOnly }: { root: string; bundledRoot: boolean; rootReadOnly: boolean },
 ): RunRequest {
+  const { command, name } = description;
   return {
     argv: command?.argv ?? [],
     env: command?.env ?? {},
@@ -114,7 +130,7 @@ function runRequest(
     shell: command === undefined && bundledRoot,
     root,
     rootReadOnly,
-    rootFsType: bundledRoot ? "ext4" : "",
+    rootFsType: bundledRoot && description.rootDevice === undefined ? "ext4" : "",
     hostname: name ?? "tsvm",
   };
 }

@@ -14,6 +14,7 @@ import {
   KVM_EXIT_MMIO,
   KVM_EXIT_SHUTDOWN,
   KVM_EXIT_SYSTEM_EVENT,
+  KVM_SYSTEM_EVENT_CRASH,
   KVM_SYSTEM_EVENT_RESET,
 } from "../kvm/abi/constants.ts";
 import {
@@ -31,7 +32,7 @@ import { monotonicNow } from "./clock.ts";
 import { ControlBlock, VcpuCommand, VcpuState, type VcpuControl } from "./control.ts";
 import { buildMmioBus, buildPioBus } from "./devices.ts";
 import { EmulationAssist } from "./emulation-assist.ts";
-import { entryFailure, unexpectedExit } from "./exit-errors.ts";
+import { entryFailure, guestReportedCrash, unexpectedExit } from "./exit-errors.ts";
 import { acceptKicks, consumeKick } from "./kick.ts";
 import type { GuestStop, MachinePlan, VcpuPlan } from "./plan.ts";
 import { setUpVcpu } from "./vcpu-setup.ts";
@@ -138,7 +139,7 @@ class VcpuLoop {
         case KVM_EXIT_SHUTDOWN:
           return { kind: "triple-fault" };
         case KVM_EXIT_SYSTEM_EVENT:
-          return { kind: page32[EXIT / 4] === KVM_SYSTEM_EVENT_RESET ? "reset" : "shutdown" };
+          return this.#systemEvent(page32[EXIT / 4]!);
         case KVM_EXIT_FAIL_ENTRY:
           throw entryFailure(vcpu);
         default:
@@ -146,6 +147,11 @@ class VcpuLoop {
       }
       if (this.#stop !== undefined) return this.#stop;
     }
+  }
+
+  #systemEvent(type: number): GuestStop {
+    if (type === KVM_SYSTEM_EVENT_CRASH) throw guestReportedCrash();
+    return { kind: type === KVM_SYSTEM_EVENT_RESET ? "reset" : "shutdown" };
   }
 
   /** KVM_RUN failed. True when the vCPU is to stop. */

@@ -56,6 +56,8 @@ export function runTask(
 
 function startWorker(): Worker {
   const worker = new Worker(ENTRY, { stdin: false, stdout: false, stderr: false, trackUnmanagedFds: false });
+  // While it is idle nobody else listens. One that cannot start is gone from the list below; the next task then hears why.
+  worker.on("error", () => undefined);
   worker.once("exit", () => {
     const at = idle.indexOf(worker);
     if (at !== -1) idle.splice(at, 1);

@@ -1,5 +1,5 @@
 /** A directory for a test file's files, removed after its tests. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
@@ -12,6 +12,7 @@ export interface Scratch {
 
 export function scratch(): Scratch {
   const directory = mkdtempSync(join(tmpdir(), "tsvm-test-"));
+  chmodSync(directory, 0o755); // some tests become nobody
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
   return {
     directory,

@@ -5,10 +5,11 @@ import { readFileSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
 
 const [directory, ...failedChecks] = process.argv.slice(2);
-const reports = readdirSync(directory)
+const read = (name) => readFileSync(join(directory, name), "utf8");
+const names = readdirSync(directory);
+const files = names
   .filter((name) => name.endsWith(".json"))
-  .map((name) => JSON.parse(readFileSync(join(directory, name), "utf8")));
-const files = reports.flatMap(({ testResults }) => testResults);
+  .flatMap((name) => JSON.parse(read(name)).testResults);
 const tests = files.flatMap(({ name, assertionResults }) =>
   assertionResults.map((test) => ({ ...test, file: relative(process.cwd(), name) })),
 );
@@ -21,6 +22,13 @@ const brokenFiles = files.filter(
   ({ status, assertionResults }) =>
     status === "failed" && !assertionResults.some((test) => test.status === "failed"),
 );
+
+// And vitest itself can fail: no report at all, or an error outside of all tests.
+for (const name of names.filter((name) => name.endsWith(".status"))) {
+  const project = name.replace(".status", "");
+  const toldBy = names.includes(`${project}.json`) && JSON.parse(read(`${project}.json`)).success === false;
+  if (read(name).trim() !== "0" && !toldBy) failedChecks.push(`vitest run --project ${project}`);
+}
 
 const say = (line) => process.stdout.write(`${line}\n`);
 const list = (title, lines) => {
