@@ -8,6 +8,7 @@ import { UsageError, formatError } from "./errors.ts";
 import { ExitCode, signalStatus } from "./exit-codes.ts";
 import { Frontend } from "./frontend.ts";
 import { jsonReport, timelineText } from "./boot-report.ts";
+import { outputFailure, print } from "./output.ts";
 import { parseCount, parseDisk, parseDuration, parseSize } from "./values.ts";
 
 /** What commander hands over; `--no-console` makes `console` false. */
@@ -58,9 +59,7 @@ export async function bootCommand(
   }
   const status = exitStatus(report, frontend);
   if (flags.json === true) {
-    process.stdout.write(
-      jsonReport(report, { status, captured: frontend.captured, commandLine: machine.commandLine }),
-    );
+    print(jsonReport(report, { status, captured: frontend.captured, commandLine: machine.commandLine }));
   } else {
     explain(report, frontend, flags.debug === true, timeout);
     if (flags.verbose === true) process.stderr.write(timelineText(report, machine.commandLine));
@@ -168,7 +167,12 @@ function explain(report: StopReport, frontend: Frontend, debug: boolean, timeout
   else if (report.reason === "triple-fault")
     say("the guest ended in a triple fault (it could not handle an exception)");
   else if (report.command?.kind === "not-started") say(`guest: ${report.command.message}`);
-  else if (frontend.commandMode && report.reason !== "command" && frontend.interruptedBy === undefined) {
+  else if (
+    frontend.commandMode &&
+    report.reason !== "command" &&
+    frontend.interruptedBy === undefined &&
+    outputFailure() === undefined
+  ) {
     say(`the guest ended (${report.reason}) before the command did`);
   }
 }

@@ -8,6 +8,7 @@ import { isSoftwareKvm } from "../kvm/host.ts";
 import { Kvm } from "../kvm/kvm.ts";
 import { vcpuLimit } from "../kvm/limits.ts";
 import { MiB } from "../kvm/memory-map.ts";
+import { print } from "./output.ts";
 
 type Verdict = "ok" | "note" | "missing";
 
@@ -35,13 +36,13 @@ export function doctorCommand({ json }: { json?: boolean }): number {
   ];
   const ready = findings.every(({ topic, verdict }) => verdict !== "missing" || topic === "tool");
   if (json === true) {
-    process.stdout.write(`${JSON.stringify({ ready, findings }, null, 2)}\n`);
+    print(`${JSON.stringify({ ready, findings }, null, 2)}\n`);
   } else {
     for (const { topic, verdict, text, hint } of findings) {
-      process.stdout.write(`${MARK[verdict]}  ${topic.padEnd(8)}${text}\n`);
-      if (hint !== undefined) process.stdout.write(`              → ${hint}\n`);
+      print(`${MARK[verdict]}  ${topic.padEnd(8)}${text}\n`);
+      if (hint !== undefined) print(`              → ${hint}\n`);
     }
-    process.stdout.write(ready ? "\nThis host can boot guests.\n" : "\nThis host cannot boot guests yet.\n");
+    print(ready ? "\nThis host can boot guests.\n" : "\nThis host cannot boot guests yet.\n");
   }
   return ready ? 0 : 1;
 }

@@ -7,6 +7,8 @@ import type { WindowSize } from "../devices/virtio/console.ts";
 import type { Machine, StopReport } from "../machine/machine.ts";
 import type { Captured } from "./boot-report.ts";
 import { EscapeFilter } from "./escape-filter.ts";
+import { onOutputFailure, standardOutput } from "./output.ts";
+import { passOutputThrough } from "./terminal-mode.ts";
 
 /** `terminal`: raw mode; `stream`: stdout and stdin as they are; `quiet`: no console; `capture`: kept for a report. */
 export type FrontendMode = "terminal" | "stream" | "quiet" | "capture";
@@ -21,7 +23,7 @@ export interface FrontendOptions {
   readonly verbose: boolean;
 }
 
-const { SIGINT, SIGTERM, SIGHUP, SIGPIPE } = constants.signals;
+const { SIGINT, SIGTERM, SIGHUP } = constants.signals;
 /** Between two attempts to tell the guest's shell that its input has ended. */
 const END_INTERVAL_MS = 500;
 /** End of transmission: what Ctrl-D sends. */
@@ -73,6 +75,8 @@ export class Frontend {
     this.#machine = machine;
     const undo: (() => void)[] = [];
     try {
+      // Nothing that the guest does could be seen any more.
+      undo.push(onOutputFailure(() => void machine.stop()));
       this.#connectOutput(machine);
       undo.push(this.#connectSignals(machine));
       if (this.#options.mode === "terminal") undo.push(this.#connectTerminal(machine));
@@ -93,7 +97,7 @@ export class Frontend {
       machine.on("console", (bytes) => this.#captured.console.push(bytes));
       return;
     }
-    const toStdout = this.#sender(process.stdout, machine);
+    const toStdout = this.#sender(standardOutput(), machine);
     const toStderr = this.#sender(process.stderr, machine);
     machine.on("stdout", toStdout);
     machine.on("stderr", toStderr);
@@ -106,13 +110,9 @@ export class Frontend {
     });
   }
 
-  /** Writes to a stream of ours. While its reader is behind, the guest waits; when its reader is gone, the machine ends. */
+  /** Writes to a stream of ours. While its reader is behind, the guest waits. */
   #sender(stream: NodeJS.WriteStream, machine: Machine): (bytes: Buffer) => void {
     let waiting = false;
-    stream.on("error", () => {
-      this.interruptedBy ??= SIGPIPE;
-      void machine.stop();
-    });
     return (bytes) => {
       if (stream.write(bytes) || waiting) return;
       waiting = true;
@@ -163,6 +163,7 @@ export class Frontend {
     const onResize = (): void => machine.resizeConsole(this.windowSize);
     const restore = (): void => void stdin.setRawMode(false);
     stdin.setRawMode(true);
+    passOutputThrough(0);
     // Whatever way this process ends, the terminal is as it was.
     process.once("exit", restore);
     stdin.on("data", onData);

@@ -20,21 +20,31 @@ if (own[0] === "boot" && !own.includes("--help") && !own.includes("-h")) warmUpW
 void main();
 
 async function main(): Promise<void> {
-  const program = buildProgram();
+  const status = await run();
+  // Where koffi cannot be loaded, which run() has told then, Node ends by itself.
+  process.exitCode = status;
+  const exit = await import("./exit.ts").catch(() => undefined);
+  await exit?.exitAtOnce(status);
+}
+
+/** Runs the command; the result is the exit status. */
+async function run(): Promise<number> {
+  let status: number = ExitCode.Ok;
+  const program = buildProgram((commandStatus) => {
+    status = commandStatus;
+  });
   try {
     await program.parseAsync(own, { from: "user" });
+    return status;
   } catch (error) {
-    if (error instanceof CommanderError) {
-      // Help and version are no errors; what is one has been printed by commander.
-      process.exitCode = error.exitCode === 0 ? ExitCode.Ok : ExitCode.Usage;
-      return;
-    }
+    // Help and version come this way too; what is an error has been printed by commander.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.Ok : ExitCode.Usage;
     process.stderr.write(formatError(error, own.includes("--debug")));
-    process.exitCode = (error as { code?: unknown }).code === "ERR_USAGE" ? ExitCode.Usage : ExitCode.Failure;
+    return (error as { code?: unknown }).code === "ERR_USAGE" ? ExitCode.Usage : ExitCode.Failure;
   }
 }
 
-function buildProgram(): Command {
+function buildProgram(done: (status: number) => void): Command {
   const program = new Command("tsvm")
     .description("boots Linux guests on KVM")
     .version(version())
@@ -68,9 +78,7 @@ function buildProgram(): Command {
     .addHelpText("after", BOOT_EXAMPLES)
     .action(async (file: string | undefined, options: Record<string, unknown>) => {
       const { bootCommand } = await import("./boot-command.ts");
-      const status = await bootCommand(file, options, guestCommand);
-      const { exitAtOnce } = await import("./exit.ts");
-      await exitAtOnce(status);
+      done(await bootCommand(file, options, guestCommand));
     });
 
   program
@@ -79,7 +87,7 @@ function buildProgram(): Command {
     .option("--json", "print a JSON document")
     .action(async (options: { json?: boolean }) => {
       const { doctorCommand } = await import("./doctor-command.ts");
-      process.exitCode = doctorCommand(options);
+      done(doctorCommand(options));
     });
   for (const command of program.commands) command.exitOverride().showHelpAfterError("(--help tells more)");
   return program;
