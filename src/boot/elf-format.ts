@@ -14,7 +14,6 @@ export const EM_386 = 3;
 export const EM_X86_64 = 62;
 
 export const PT_LOAD = 1;
-export const PT_DYNAMIC = 2;
 export const PT_INTERP = 3;
 export const PT_NOTE = 4;
 export const PT_TLS = 7;

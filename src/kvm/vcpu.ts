@@ -1,3 +1,4 @@
+import { kvm_regs_words } from "./abi/registers.ts";
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from "../ffi/constants.ts";
 import type { Struct } from "../ffi/struct.ts";
 import { ioctl, mmap, munmap, view } from "../ffi/libc.ts";
@@ -70,7 +71,7 @@ export class Vcpu {
 
   /** The general registers: 18 64-bit values in the order of kvm_regs. */
   getRegs(): BigUint64Array {
-    const regs = new BigUint64Array(18);
+    const regs = new BigUint64Array(kvm_regs_words);
     this.#call(ioctls.KVM_GET_REGS, regs);
     return regs;
   }

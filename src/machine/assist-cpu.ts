@@ -2,6 +2,7 @@
  * The vCPU as instruction completion sees it ({@link AssistCpu}): registers live in the kvm_run page (KVM_CAP_SYNC_REGS), the
  * rest is fetched with ioctls when asked for.
  */
+import { kvm_regs_words } from "../kvm/abi/registers.ts";
 import type { AssistCpu, CpuidResult, SpecialRegisters } from "../emulation/cpu.ts";
 import type { Lock } from "../devices/lock.ts";
 import {
@@ -17,7 +18,6 @@ import type { GuestMemory } from "../kvm/guest-memory.ts";
 import type { Vcpu } from "../kvm/vcpu.ts";
 
 const SYNCED = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
-const REGISTERS = 18;
 const CR4_PGE = 1n << 7n;
 const SIGNIFICANT_SUBLEAF = 1;
 
@@ -37,7 +37,7 @@ export class KvmAssistCpu implements AssistCpu {
     this.#memory = memory;
     this.#cpuid = cpuid;
     this.#lock = lock;
-    this.regs = new BigUint64Array(vcpu.runPage.buffer, kvm_run.offset.s_regs, REGISTERS);
+    this.regs = new BigUint64Array(vcpu.runPage.buffer, kvm_run.offset.s_regs, kvm_regs_words);
   }
 
   /** From the next exit on, KVM leaves the registers in the kvm_run page. */

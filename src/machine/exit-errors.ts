@@ -1,9 +1,8 @@
 /** Errors for exits after which a guest cannot go on. */
+import { RIP } from "../kvm/abi/registers.ts";
 import { TsvmError } from "../errors.ts";
 import { kvm_exit_fail_entry, kvm_run } from "../kvm/abi/structs.ts";
 import type { Vcpu } from "../kvm/vcpu.ts";
-
-const RIP = 16;
 
 /** The guest did something that neither KVM nor tsvm can carry out. */
 export class GuestCrashError extends TsvmError {

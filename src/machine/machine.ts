@@ -257,7 +257,6 @@ export class Machine extends EventEmitter<MachineEvents> {
   }
 
   #runTask(task: WorkerTask): void {
-    this.#running.add(task);
     runTask(
       task,
       (message) => this.#onMessage(task, message),
@@ -270,6 +269,8 @@ export class Machine extends EventEmitter<MachineEvents> {
         this.#finished(task);
       },
     );
+    // Only now: a thread that could not be started is none to wait for.
+    this.#running.add(task);
   }
 
   #onMessage(task: WorkerTask, message: WorkerMessage): void {

@@ -80,16 +80,13 @@ export type WorkerTask =
 
 /** Why a guest stopped of its own accord, as a vCPU sees it. */
 export type GuestStop =
-  | { readonly kind: "reset" }
-  | { readonly kind: "halt" }
-  | { readonly kind: "shutdown" }
-  | { readonly kind: "triple-fault" };
+  { readonly kind: "reset" } | { readonly kind: "shutdown" } | { readonly kind: "triple-fault" };
 
 /** What a worker says to the main thread. */
 export type WorkerMessage =
   /** A vCPU is about to enter the guest for the first time. */
   | { readonly type: "running" }
-  | { readonly type: "guest-stop"; readonly vcpu: number; readonly stop: GuestStop }
+  | { readonly type: "guest-stop"; readonly stop: GuestStop }
   | { readonly type: "failed"; readonly error: WorkerError }
   | { readonly type: "finished" };
 

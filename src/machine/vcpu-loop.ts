@@ -2,6 +2,7 @@
  * A vCPU thread: KVM_RUN, one switch on the exit reason, KVM_RUN again. Synchronous, and free of allocation for the exits
  * that devices cause.
  */
+import { RFLAGS, RIP } from "../kvm/abi/registers.ts";
 import type { Bus } from "../devices/bus.ts";
 import { EAGAIN, EINTR } from "../ffi/constants.ts";
 import { SystemCallError } from "../ffi/errno.ts";
@@ -49,8 +50,6 @@ const MMIO_DATA = EXIT + kvm_exit_mmio.offset.data;
 const MMIO_LEN = (EXIT + kvm_exit_mmio.offset.len) / 4;
 const MMIO_IS_WRITE = EXIT + kvm_exit_mmio.offset.is_write;
 
-const RIP = 16;
-const RFLAGS = 17;
 const RFLAGS_IF = 0x200n;
 
 /**

@@ -1,4 +1,5 @@
 /** Brings a fresh vCPU into the state in which the boot protocol wants it. */
+import { kvm_regs_words, RBX, RSI, RSP, RIP, RFLAGS } from "../kvm/abi/registers.ts";
 import type { InitialCpuState, InitialSegment } from "../boot/load-kernel.ts";
 import type { kvm_segment } from "../kvm/abi/structs.ts";
 import type { Vcpu } from "../kvm/vcpu.ts";
@@ -11,12 +12,6 @@ const APIC_MODE_EXTINT = 0x7 << 8;
 
 const MSR_IA32_MISC_ENABLE = 0x1a0;
 const MISC_ENABLE_FAST_STRING = 1n;
-
-const RSP = 6;
-const RBX = 1;
-const RSI = 4;
-const RIP = 16;
-const RFLAGS = 17;
 
 export function setUpVcpu(vcpu: Vcpu, plan: VcpuPlan): void {
   vcpu.setCpuid(plan.cpuid);
@@ -57,7 +52,7 @@ function enterProtocol(vcpu: Vcpu, entry: InitialCpuState): void {
     cr4: BigInt(entry.cr4),
     efer: BigInt(entry.efer),
   });
-  const regs = new BigUint64Array(18);
+  const regs = new BigUint64Array(kvm_regs_words);
   regs[RIP] = BigInt(entry.rip);
   regs[RSP] = BigInt(entry.rsp);
   regs[RBX] = BigInt(entry.rbx);

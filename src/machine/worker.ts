@@ -13,7 +13,7 @@ function run(task: WorkerTask): WorkerMessage | undefined {
   const stop = runVcpuLoop(task.machine, task.vcpu, () => {
     parentPort!.postMessage({ type: "running" } satisfies WorkerMessage);
   });
-  return stop === undefined ? undefined : { type: "guest-stop", vcpu: task.vcpu.index, stop };
+  return stop === undefined ? undefined : { type: "guest-stop", stop };
 }
 
 function describeError(error: unknown): WorkerError {
