@@ -1,7 +1,15 @@
 /** The library: `import { Machine } from "tsvm"`. */
 export { TsvmError } from "./errors.ts";
 export { Machine, MachineError } from "./machine/machine.ts";
-export type { BootOptions, MachineEvents, StopReason, StopReport, Timeline } from "./machine/machine.ts";
+export type {
+  BootOptions,
+  MachineEvents,
+  PowerButton,
+  ShutdownOptions,
+  StopReason,
+  StopReport,
+  Timeline,
+} from "./machine/machine.ts";
 export type { WindowSize } from "./devices/virtio/console.ts";
 export { DescriptionError } from "./machine/description.ts";
 export type { CommandDescription, DiskDescription, MachineDescription } from "./machine/description.ts";

@@ -35,6 +35,7 @@ export type setup_header = PackedValue<typeof setup_header>;
 
 /** The fields outside setup_header that a loader fills in. */
 const boot_params = {
+  acpi_rsdp_addr: at(0x070, u64),
   ext_ramdisk_image: at(0x0c0, u32),
   ext_ramdisk_size: at(0x0c4, u32),
   ext_cmd_line_ptr: at(0x0c8, u32),
@@ -62,10 +63,12 @@ export interface BootParams {
   readonly cmdline: number;
   readonly initrd?: { readonly gpa: number; readonly size: number } | undefined;
   readonly e820: readonly E820Entry[];
+  /** Guest physical address of the ACPI root pointer. */
+  readonly rsdp?: number | undefined;
 }
 
 /** The 4096 bytes of the zero page. */
-export function zeroPage({ setupHeader, cmdline, initrd, e820 }: BootParams): Uint8Array {
+export function zeroPage({ setupHeader, cmdline, initrd, e820, rsdp = 0 }: BootParams): Uint8Array {
   if (e820.length > E820_MAX_ENTRIES_ZEROPAGE) {
     throw new RangeError(`${e820.length} e820 entries do not fit into the zero page`);
   }
@@ -82,6 +85,7 @@ export function zeroPage({ setupHeader, cmdline, initrd, e820 }: BootParams): Ui
     ramdisk_size: low32(size),
   });
   writePacked(boot_params, page, {
+    acpi_rsdp_addr: BigInt(rsdp),
     ext_cmd_line_ptr: high32(cmdline),
     ext_ramdisk_image: high32(image),
     ext_ramdisk_size: high32(size),

@@ -10,6 +10,7 @@
  *     0x20000  free; Linux takes its real-mode trampoline from here
  *     0x9fc00  EBDA, reserved: MP floating pointer structure
  *     0xa0000  nothing here, reserved
+ *     0xe0000  BIOS area, reserved: ACPI tables, the root pointer first
  *     0xf0000  BIOS area, reserved: MP configuration table
  *    0x100000  kernel, initrd
  */
@@ -44,6 +45,10 @@ export const EBDA_ADDRESS = 0x9_fc00;
 export const MP_FLOATING_POINTER_ADDRESS = EBDA_ADDRESS;
 /** 255 processor entries do not fit into the EBDA; the BIOS area has room, and is reserved all the same. */
 export const MP_TABLE_ADDRESS = 0xf_0000;
+
+/** Where a kernel that is not told looks for the ACPI root pointer: from here to 1 MiB, at 16-byte boundaries. */
+export const ACPI_RSDP_ADDRESS = 0xe_0000;
+export const ACPI_END = MP_TABLE_ADDRESS;
 
 /** Kernels and initrds lie above this. */
 export const HIGH_MEMORY = 0x10_0000;

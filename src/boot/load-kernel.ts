@@ -2,6 +2,7 @@
  * Puts a kernel, its initrd and all tables it expects into guest memory, and says in which state the first processor starts.
  * The guest memory is fresh and therefore zero; nothing here writes zeros.
  */
+import type { AcpiTables } from "./acpi/index.ts";
 import { isBzImage, loadBzImage, parseBzImage } from "./bzimage.ts";
 import { zeroPage } from "./boot-params.ts";
 import { DEFAULT_CMDLINE_SIZE, encodeCommandLine } from "./command-line.ts";
@@ -43,6 +44,8 @@ export interface LoadKernelOptions {
   readonly cmdline: string;
   /** 1 to 255. */
   readonly cpus: number;
+  /** Without them the kernel finds its processors in MP tables, which are always there. */
+  readonly acpi?: AcpiTables | undefined;
 }
 
 export interface LoadedKernel {
@@ -105,9 +108,9 @@ export function loadKernel(ram: GuestRam, options: LoadKernelOptions): LoadedKer
   const e820 = e820Map(ram.regions);
   ram.write(COMMAND_LINE_ADDRESS, cmdline);
   writeBiosDataArea(ram);
-  for (const { gpa, bytes } of tables) ram.write(gpa, bytes);
+  for (const { gpa, bytes } of [...tables, ...(options.acpi?.tables ?? [])]) ram.write(gpa, bytes);
   const { format, protocol, kernelVersion, range } = kernel;
-  const params = { cmdline: COMMAND_LINE_ADDRESS, initrd, e820 };
+  const params = { cmdline: COMMAND_LINE_ADDRESS, initrd, e820, rsdp: options.acpi?.rsdp };
   const entry = protocol === "pvh" ? enterPvh(ram, kernel, params) : enterLinux64(ram, kernel, params);
   return { format, protocol, entry, kernelVersion, kernel: range, initrd, e820 };
 }
@@ -180,6 +183,7 @@ interface BootParameters {
   readonly cmdline: number;
   readonly initrd: LoadedKernel["initrd"];
   readonly e820: readonly E820Entry[];
+  readonly rsdp: number | undefined;
 }
 
 /** boot.rst, "64-bit Boot Protocol". */

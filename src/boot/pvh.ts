@@ -41,10 +41,17 @@ export interface PvhParams {
   readonly cmdline: number;
   readonly initrd?: { readonly gpa: number; readonly size: number } | undefined;
   readonly e820: readonly E820Entry[];
+  /** Guest physical address of the ACPI root pointer. */
+  readonly rsdp?: number | undefined;
 }
 
 /** The start info and its tables, each with the guest physical address it belongs to. */
-export function pvhStartInfo({ cmdline, initrd, e820 }: PvhParams): { gpa: number; bytes: Uint8Array }[] {
+export function pvhStartInfo({
+  cmdline,
+  initrd,
+  e820,
+  rsdp = 0,
+}: PvhParams): { gpa: number; bytes: Uint8Array }[] {
   const memmap = new Uint8Array(e820.length * hvm_memmap_table_entry.size);
   for (const [index, { addr, size, type }] of e820.entries()) {
     const entry = hvm_memmap_table_entry.pack({ addr: BigInt(addr), size: BigInt(size), type });
@@ -54,6 +61,7 @@ export function pvhStartInfo({ cmdline, initrd, e820 }: PvhParams): { gpa: numbe
     magic: XEN_HVM_START_MAGIC_VALUE,
     version: 1,
     cmdline_paddr: BigInt(cmdline),
+    rsdp_paddr: BigInt(rsdp),
     memmap_paddr: BigInt(HVM_MEMMAP_ADDRESS),
     memmap_entries: e820.length,
     // Linux takes the first module for its initrd.

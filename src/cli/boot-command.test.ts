@@ -6,7 +6,15 @@ import { pvhGuest } from "../../firmware/tiny/pvh-guest.mjs";
 import { describe as describeMachine } from "./boot-command.ts";
 import { UsageError } from "./errors.ts";
 
-const FLAGS = { disk: [], append: [], cpus: "1", memory: "64M", hugePages: "none" };
+const FLAGS = {
+  disk: [],
+  append: [],
+  cpus: "1",
+  memory: "64M",
+  hugePages: "none",
+  acpi: true,
+  shutdownTimeout: "30s",
+};
 let directory: string;
 let kernel: string;
 let disk: string;

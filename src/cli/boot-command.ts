@@ -23,7 +23,9 @@ interface BootFlags {
   hugePages: string;
   console?: string | boolean;
   readOnly?: boolean;
+  acpi: boolean;
   timeout?: string;
+  shutdownTimeout: string;
   json?: boolean;
   verbose?: boolean;
   debug?: boolean;
@@ -37,6 +39,7 @@ export async function bootCommand(
 ): Promise<number> {
   const flags = options as unknown as BootFlags;
   const timeout = flags.timeout === undefined ? undefined : parseDuration("--timeout", flags.timeout);
+  const shutdownTimeout = parseDuration("--shutdown-timeout", flags.shutdownTimeout);
   // isatty() instead of process.stdin.isTTY: making those streams can wait until the guest runs.
   const terminal = isatty(0) && isatty(1) && flags.json !== true && flags.console !== false;
   const description = describe(file, flags, guestCommand, terminal);
@@ -46,6 +49,7 @@ export async function bootCommand(
     command: description.command !== undefined,
     shell: description.command === undefined && description.root === "bundled",
     verbose: flags.verbose === true,
+    shutdownTimeout,
   });
   const machine = await Machine.boot(description, { windowSize: frontend.windowSize });
   const stopTimer = timeout === undefined ? undefined : setTimeout(() => frontend.timeOut(), timeout);
@@ -61,7 +65,7 @@ export async function bootCommand(
   if (flags.json === true) {
     print(jsonReport(report, { status, captured: frontend.captured, commandLine: machine.commandLine }));
   } else {
-    explain(report, frontend, flags.debug === true, timeout);
+    explain(report, frontend, flags.debug === true, { timeout, shutdownTimeout });
     if (flags.verbose === true) process.stderr.write(timelineText(report, machine.commandLine));
   }
   return status;
@@ -96,6 +100,7 @@ export function describe(
   const ownKernel = description.kernel !== undefined;
   const ownInit = flags.initrd === undefined && (!ownKernel || guestCommand !== undefined);
   if (!fileIsDisk && ownInit) description.root = "bundled";
+  if (!flags.acpi) description.acpi = false;
   if (typeof flags.console === "string") description.console = parseConsole(flags.console);
   if (guestCommand !== undefined) {
     if (guestCommand.length === 0)
@@ -158,15 +163,25 @@ function exitStatus(report: StopReport, { commandMode, interruptedBy, timedOut }
   }
 }
 
-/** Says on stderr why a machine ended that did not end well. */
-function explain(report: StopReport, frontend: Frontend, debug: boolean, timeout: number | undefined): void {
+/** Says on stderr why a machine ended that did not end well. Times in ms. */
+function explain(
+  report: StopReport,
+  frontend: Frontend,
+  debug: boolean,
+  { timeout, shutdownTimeout }: { timeout: number | undefined; shutdownTimeout: number },
+): void {
   const say = (text: string): boolean => process.stderr.write(`tsvm: ${text}\n`);
   if (report.error !== undefined) process.stderr.write(formatError(report.error, debug));
   else if (frontend.timedOut) say(`ended after ${timeout! / 1000} s, the --timeout`);
   else if (report.reason === "panic") say(`guest: ${report.panic!}`);
   else if (report.reason === "triple-fault")
     say("the guest ended in a triple fault (it could not handle an exception)");
-  else if (report.command?.kind === "not-started") say(`guest: ${report.command.message}`);
+  else if (outlivedShutdown(report, frontend)) {
+    const seconds = shutdownTimeout / 1000;
+    if (report.powerButton === "ignored")
+      say(`the guest ignored its power button for ${seconds} s: forced off`);
+    else say(`the guest was still there ${seconds} s after its power button: forced off`);
+  } else if (report.command?.kind === "not-started") say(`guest: ${report.command.message}`);
   else if (
     frontend.commandMode &&
     report.reason !== "command" &&
@@ -175,4 +190,10 @@ function explain(report: StopReport, frontend: Frontend, debug: boolean, timeout
   ) {
     say(`the guest ended (${report.reason}) before the command did`);
   }
+}
+
+/** A guest that was asked to shut down by a signal to us, and did not. */
+function outlivedShutdown({ reason, powerButton }: StopReport, frontend: Frontend): boolean {
+  const asked = frontend.interruptedBy !== undefined && !frontend.impatient;
+  return asked && reason === "stopped" && (powerButton === "ignored" || powerButton === "noticed");
 }

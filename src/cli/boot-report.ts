@@ -46,7 +46,7 @@ export function jsonReport(
   report: StopReport,
   extra: { status: number; captured: Captured; commandLine: string },
 ): string {
-  const { reason, command, panic, error, exits } = report;
+  const { reason, command, panic, powerButton, error, exits } = report;
   const times = Object.fromEntries(
     moments(report).map(([name, ms]) => [camelCase(name), Math.round(ms * 1000) / 1000]),
   );
@@ -55,6 +55,7 @@ export function jsonReport(
     reason,
     command: command ?? null,
     panic: panic ?? null,
+    powerButton,
     error:
       error === undefined ? null : { code: error.code, message: error.message, hint: error.hint ?? null },
     stdout: extra.captured.stdout,

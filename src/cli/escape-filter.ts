@@ -5,6 +5,7 @@ const CTRL_A = 1;
 export interface EscapeActions {
   data(bytes: Uint8Array): void;
   leave(): void;
+  powerButton(): void;
   help(): void;
 }
 
@@ -38,6 +39,10 @@ export class EscapeFilter {
       case "x":
       case "X":
         this.#actions.leave();
+        return;
+      case "p":
+      case "P":
+        this.#actions.powerButton();
         return;
       case "h":
       case "H":

@@ -21,6 +21,8 @@ export interface FrontendOptions {
   readonly shell: boolean;
   /** Kernel messages go to stderr even where they would be in the way. */
   readonly verbose: boolean;
+  /** ms that a guest gets to shut down after a signal to tsvm. */
+  readonly shutdownTimeout: number;
 }
 
 const { SIGINT, SIGTERM, SIGHUP } = constants.signals;
@@ -33,7 +35,8 @@ const LARGEST_CAPTURE = 16 * 2 ** 20;
 
 const HELP = [
   "",
-  "Ctrl-A x   leave: end the machine",
+  "Ctrl-A x   leave: end the machine at once, as if its power was cut",
+  "Ctrl-A p   press the machine's power button",
   "Ctrl-A h   this help",
   "Ctrl-A Ctrl-A   send Ctrl-A",
   "",
@@ -43,6 +46,8 @@ export class Frontend {
   readonly commandMode: boolean;
   /** The signal that made us stop the machine. */
   interruptedBy: number | undefined;
+  /** A second signal came before the guest had shut down. */
+  impatient = false;
   timedOut = false;
   readonly #options: FrontendOptions;
   readonly #captured = { stdout: new Capture(), stderr: new Capture(), console: new Capture() };
@@ -126,8 +131,11 @@ export class Frontend {
 
   #connectSignals(machine: Machine): () => void {
     const stop = (signal: number): void => {
+      const again = this.interruptedBy !== undefined;
       this.interruptedBy ??= signal;
-      void machine.stop();
+      this.impatient = again;
+      if (again || this.#options.command) void machine.stop();
+      else this.#shutDown(machine);
     };
     let userland = false;
     machine.once("userland", () => {
@@ -151,12 +159,30 @@ export class Frontend {
     };
   }
 
+  /** In good order where the guest knows how, at once where it does not. */
+  #shutDown(machine: Machine): void {
+    const { shutdownTimeout } = this.#options;
+    void machine.shutdown({ timeout: shutdownTimeout });
+    if (!machine.knowsPowerButton) return;
+    this.#say(
+      `pressed the guest's power button; it is forced off in ${shutdownTimeout / 1000} s, or at once by one more signal`,
+    );
+  }
+
+  #say(text: string): void {
+    process.stderr.write(`tsvm: ${text}${this.#options.mode === "terminal" ? "\r\n" : "\n"}`);
+  }
+
   #connectTerminal(machine: Machine): () => void {
     const { stdin, stdout } = process;
     if (!this.#options.command) stdout.write("[tsvm: booting; Ctrl-A x leaves, Ctrl-A h helps]\r\n");
     const filter = new EscapeFilter({
       data: (bytes) => void machine.writeConsole(bytes),
       leave: () => void machine.stop(),
+      powerButton: () => {
+        if (!machine.pressPowerButton())
+          this.#say("the guest knows of no power button (no ACPI, or not yet)");
+      },
       help: () => stdout.write(HELP),
     });
     const onData = (bytes: Buffer): void => filter.push(bytes);

@@ -71,7 +71,13 @@ function buildProgram(done: (status: number) => void): Command {
     .option("--console <kind>", "console of a guest that boots by itself: serial, or virtio (hvc0)")
     .option("--read-only", "the guest may not write to its disks")
     .option("--no-console", "neither show the guest's console nor type on it")
+    .option("--no-acpi", "describe the machine to the kernel without ACPI tables")
     .option("-t, --timeout <time>", "end the machine after this time, for example 30s")
+    .option(
+      "--shutdown-timeout <time>",
+      "after SIGINT, SIGTERM or SIGHUP: press the power button and wait this long",
+      "30s",
+    )
     .option("--json", "print one JSON document about the run instead of the guest's output")
     .option("-v, --verbose", "show the kernel's messages and where the time went")
     .option("--debug", "show stack traces of errors")

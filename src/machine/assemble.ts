@@ -1,7 +1,9 @@
 /** Turns a description into a {@link MachinePlan}: opens, allocates and loads everything short of running it. */
+import { acpiTables, type AcpiTables } from "../boot/acpi/index.ts";
 import { joinCommandLine, virtioMmioParameter } from "../boot/command-line.ts";
 import { loadKernel, type LoadedKernel } from "../boot/load-kernel.ts";
 import { openBootFile, type BootFile } from "../boot/read-at.ts";
+import { AcpiPower } from "../devices/acpi-power.ts";
 import { Cmos } from "../devices/cmos.ts";
 import { Serial } from "../devices/serial.ts";
 import { blkModel } from "../devices/virtio/blk.ts";
@@ -20,7 +22,7 @@ import { VIRTIO_MMIO_BASE, VIRTIO_MMIO_SIZE } from "../kvm/memory-map.ts";
 import type { Vm } from "../kvm/vm.ts";
 import type { Cleanup } from "./cleanup.ts";
 import { ControlBlock } from "./control.ts";
-import { COM1_IRQ, wordsOf } from "./devices.ts";
+import { ACPI_POWER_IRQ, ACPI_POWER_PORT, COM1_IRQ, COM1_PORT, wordsOf } from "./devices.ts";
 import { createEventFd } from "./doorbell.ts";
 import { CONTROL_PORT_NAME } from "./guest-init.ts";
 import { createInputPipe, createOutputPipe, type WorkerPipe } from "./pipe.ts";
@@ -28,8 +30,8 @@ import type { MachinePlan, VcpuPlan, VirtioBackendPlan, VirtioPlan } from "./pla
 import { SharedLayout } from "./shared-layout.ts";
 import type { ResolvedMachine } from "./resolve.ts";
 
-/** Interrupt lines for virtio devices: what the timer, COM1, the clock, the FPU and the cascade leave free. */
-const VIRTIO_IRQS = [5, 6, 7, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
+/** Interrupt lines for virtio devices: what the timer, COM1, the clock, ACPI, the FPU and the cascade leave free. */
+const VIRTIO_IRQS = [5, 6, 7, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
 
 /** The guest's byte streams. */
 export interface MachinePipes {
@@ -93,6 +95,9 @@ export function assemble(
   const serialIrq = eventFd();
   vm.irqfd(serialIrq, COM1_IRQ);
 
+  const acpiPower = machine.acpi ? { state: layout.add(AcpiPower.STATE_BYTES), irqFd: eventFd() } : undefined;
+  if (acpiPower !== undefined) vm.irqfd(acpiPower.irqFd, ACPI_POWER_IRQ);
+
   const plan: MachinePlan = {
     shared: layout.allocate(),
     memory: memory.plan,
@@ -106,6 +111,7 @@ export function assemble(
       readyFd: eventFd(),
     },
     cmos,
+    acpiPower,
     virtio,
     ioControlFd: eventFd(),
     control,
@@ -115,7 +121,12 @@ export function assemble(
   }
 
   const commandLine = joinCommandLine(machine.commandLine, ...virtio.map(window).map(virtioMmioParameter));
-  const kernel = load(machine, memory, commandLine);
+  const kernel = load(
+    machine,
+    memory,
+    commandLine,
+    machine.acpi ? describeInAcpi(machine, virtio) : undefined,
+  );
   const cpuid = kvm.getSupportedCpuid();
   const tscDeadline = kvm.checkExtension("KVM_CAP_TSC_DEADLINE_TIMER") > 0;
   const vcpus = Array.from({ length: machine.cpus }, (_, index): VcpuPlan => {
@@ -212,7 +223,21 @@ function enableEmulationExits(vm: Vm): boolean {
   return (vm.checkExtension("KVM_CAP_SYNC_REGS") & ALL_REGISTERS) === ALL_REGISTERS;
 }
 
-function load(machine: ResolvedMachine, memory: GuestMemory, cmdline: string): LoadedKernel {
+function describeInAcpi({ cpus }: ResolvedMachine, virtio: readonly VirtioPlan[]): AcpiTables {
+  return acpiTables({
+    cpus,
+    serialPort: { port: COM1_PORT, irq: COM1_IRQ },
+    power: { port: ACPI_POWER_PORT, irq: ACPI_POWER_IRQ },
+    virtioMmio: virtio.map(window),
+  });
+}
+
+function load(
+  machine: ResolvedMachine,
+  memory: GuestMemory,
+  cmdline: string,
+  acpi: AcpiTables | undefined,
+): LoadedKernel {
   const files: BootFile[] = [];
   const open = (path: string): BootFile => {
     const file = openBootFile(path);
@@ -222,9 +247,9 @@ function load(machine: ResolvedMachine, memory: GuestMemory, cmdline: string): L
   try {
     const kernel = open(machine.kernel);
     const { initrd, cpus } = machine;
-    if (initrd === undefined) return loadKernel(memory, { kernel, cmdline, cpus });
+    if (initrd === undefined) return loadKernel(memory, { kernel, cmdline, cpus, acpi });
     const source = initrd instanceof Uint8Array ? { bytes: initrd } : open(initrd);
-    return loadKernel(memory, { kernel, initrd: source, cmdline, cpus });
+    return loadKernel(memory, { kernel, initrd: source, cmdline, cpus, acpi });
   } finally {
     for (const { fd } of files) close(fd);
   }

@@ -51,6 +51,11 @@ export interface MachineDescription {
    * With tsvm's init the shell is on a virtio console in any case.
    */
   console?: "serial" | "virtio";
+  /**
+   * Describes the machine in ACPI tables: a power button, power off, and virtio devices for kernels that take none from the
+   * command line, as those of distributions. By default on, but for the bundled kernel, which needs none.
+   */
+  acpi?: boolean;
   /** Run this instead of an interactive shell. */
   command?: CommandDescription;
 }

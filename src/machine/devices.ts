@@ -1,5 +1,6 @@
 /** Builds a thread's own device objects over the shared state of a {@link MachinePlan}. */
 import { Bus } from "../devices/bus.ts";
+import { AcpiPower, type AcpiPowerEffects } from "../devices/acpi-power.ts";
 import { Cmos } from "../devices/cmos.ts";
 import { I8042 } from "../devices/i8042.ts";
 import { Serial } from "../devices/serial.ts";
@@ -13,6 +14,8 @@ import type { MachinePlan, SharedRange, VirtioPlan } from "./plan.ts";
 
 export const COM1_PORT = 0x3f8;
 export const COM1_IRQ = 4;
+export const ACPI_POWER_PORT = 0x600;
+export const ACPI_POWER_IRQ = 9;
 const I8042_PORT = 0x60;
 const CMOS_PORT = 0x70;
 
@@ -39,12 +42,24 @@ export function virtioStateOf(machine: MachinePlan, { model, state, irqFd }: Vir
   return new VirtioState(model, wordsOf(machine, state), () => ring(irqFd));
 }
 
-/** The port I/O space of a vCPU thread. `reset` is called when the guest asks for a reset. */
-export function buildPioBus(machine: MachinePlan, reset: () => void): Bus {
+export type PowerEffects = Omit<AcpiPowerEffects, "interrupt">;
+
+/** The power registers, where the machine has ACPI. */
+export function acpiPowerOf(machine: MachinePlan, effects: PowerEffects): AcpiPower | undefined {
+  const { acpiPower } = machine;
+  if (acpiPower === undefined) return undefined;
+  const interrupt = (): void => ring(acpiPower.irqFd);
+  return new AcpiPower(wordsOf(machine, acpiPower.state), { ...effects, interrupt });
+}
+
+/** The port I/O space of a vCPU thread. */
+export function buildPioBus(machine: MachinePlan, effects: PowerEffects): Bus {
   const bus = new Bus();
   bus.insert(serialOf(machine), COM1_PORT, Serial.PORTS);
-  bus.insert(new I8042(reset), I8042_PORT, I8042.PORTS);
+  bus.insert(new I8042(effects.reset), I8042_PORT, I8042.PORTS);
   bus.insert(new Cmos(wordsOf(machine, machine.cmos)), CMOS_PORT, Cmos.PORTS);
+  const acpiPower = acpiPowerOf(machine, effects);
+  if (acpiPower !== undefined) bus.insert(acpiPower, ACPI_POWER_PORT, AcpiPower.PORTS);
   return bus;
 }
 

@@ -4,6 +4,7 @@
  */
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
+import type { AcpiPower } from "../devices/acpi-power.ts";
 import { vcpuLimit } from "../kvm/limits.ts";
 import { Kvm } from "../kvm/kvm.ts";
 import type { WindowSize } from "../devices/virtio/console.ts";
@@ -13,6 +14,7 @@ import { Cleanup } from "./cleanup.ts";
 import { monotonicNow } from "./clock.ts";
 import { VcpuCommand, VcpuState, type ExitCounts } from "./control.ts";
 import { validateDescription, type MachineDescription } from "./description.ts";
+import { acpiPowerOf } from "./devices.ts";
 import { ring } from "./doorbell.ts";
 import { GuestSession } from "./guest-session.ts";
 import { GuestProtocolError, type CommandExit } from "./guest-init.ts";
@@ -38,8 +40,14 @@ export type StopReason =
   | "panic"
   /** The guest did what cannot be carried out, or tsvm failed; see `error`. */
   | "crash"
-  /** {@link Machine.stop} was called. */
+  /** {@link Machine.stop} was called, or {@link Machine.shutdown} in vain. */
   | "stopped";
+
+/**
+ * How the guest took its power button: nobody pressed it; the guest does not know of it (no ACPI, or not that far yet); it never
+ * took notice; it did.
+ */
+export type PowerButton = "unused" | "unknown" | "ignored" | "noticed";
 
 /** Moments in ms of the monotonic clock; undefined where one was not reached. */
 export interface Timeline {
@@ -58,6 +66,7 @@ export interface StopReport {
   readonly reason: StopReason;
   readonly command: CommandExit | undefined;
   readonly panic: string | undefined;
+  readonly powerButton: PowerButton;
   readonly error: TsvmError | undefined;
   readonly timeline: Timeline;
   readonly exits: ExitCounts;
@@ -80,6 +89,12 @@ export interface BootOptions {
   windowSize?: WindowSize;
 }
 
+export interface ShutdownOptions {
+  /** ms that the guest gets to power off by itself; 30 s by default. */
+  timeout?: number;
+}
+
+const SHUTDOWN_TIMEOUT_MS = 30_000;
 const DEFAULT_WINDOW: WindowSize = { rows: 25, columns: 80 };
 /** Between the boot processor's first instruction and the start of the other threads. */
 const OTHERS_DELAY_MS = 2;
@@ -100,6 +115,7 @@ export class Machine extends EventEmitter<MachineEvents> {
   readonly #assembly: Assembly;
   readonly #cleanup: Cleanup;
   readonly #session: GuestSession | undefined;
+  readonly #acpiPower: AcpiPower | undefined;
   readonly #panics = [new PanicWatcher(), new PanicWatcher()] as const;
   readonly #running = new Set<WorkerTask>();
   readonly #start: number;
@@ -109,6 +125,8 @@ export class Machine extends EventEmitter<MachineEvents> {
   #reason: StopReason | undefined;
   #command: CommandExit | undefined;
   #error: TsvmError | undefined;
+  #shutdownTimer: NodeJS.Timeout | undefined;
+  #powerButtonPressed = false;
   #probeTimer: NodeJS.Timeout | undefined;
   #othersTimer: NodeJS.Timeout | undefined;
   #resolveStopped!: (report: StopReport) => void;
@@ -121,6 +139,8 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#cleanup = cleanup;
     this.#start = start;
     this.commandLine = assembly.commandLine;
+    const guestOnly = (): void => undefined;
+    this.#acpiPower = acpiPowerOf(assembly.plan, { powerOff: guestOnly, reset: guestOnly });
     this.stopped = new Promise((resolve) => {
       this.#resolveStopped = resolve;
     });
@@ -226,6 +246,31 @@ export class Machine extends EventEmitter<MachineEvents> {
     return this.stopped;
   }
 
+  /**
+   * Presses the power button, at which most systems shut down in good order, and ends the machine as {@link stop} does if it is
+   * still there after the time limit. A guest that knows of no power button (no ACPI) is ended at once.
+   */
+  async shutdown({ timeout = SHUTDOWN_TIMEOUT_MS }: ShutdownOptions = {}): Promise<StopReport> {
+    if (!this.pressPowerButton()) return this.stop();
+    clearTimeout(this.#shutdownTimer);
+    this.#shutdownTimer = setTimeout(() => this.#end("stopped"), timeout);
+    return this.stopped;
+  }
+
+  /** Presses the power button. False if the guest does not know of it: it has no ACPI, or has not come that far. */
+  pressPowerButton(): boolean {
+    if (this.#takenDown) return true;
+    this.#powerButtonPressed = true;
+    if (!this.knowsPowerButton) return false;
+    this.#acpiPower?.pressPowerButton();
+    return true;
+  }
+
+  /** Whether the guest reads ACPI tables, which tell of a power button. */
+  get knowsPowerButton(): boolean {
+    return this.#acpiPower?.ospmPresent ?? false;
+  }
+
   /** Gets all threads out of the guest without waiting for anything; for the end of the process. */
   abandon(): void {
     if (this.#takenDown) return;
@@ -325,6 +370,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     clearTimeout(this.#probeTimer);
+    clearTimeout(this.#shutdownTimer);
     clearTimeout(this.#othersTimer);
     this.#interrupt(VcpuCommand.Stop);
     // A vCPU that waits for room in a full pipe must get it.
@@ -347,10 +393,17 @@ export class Machine extends EventEmitter<MachineEvents> {
       reason: panic !== undefined && this.#reason !== "command" ? "panic" : this.#reason!,
       command: this.#command,
       panic,
+      powerButton: this.#powerButton(),
       error: this.#error,
       timeline,
       exits,
     });
+  }
+
+  #powerButton(): PowerButton {
+    if (!this.#powerButtonPressed) return "unused";
+    if (!this.knowsPowerButton) return "unknown";
+    return this.#acpiPower?.powerButtonPending ? "ignored" : "noticed";
   }
 
   #timeline(): Timeline {

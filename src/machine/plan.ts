@@ -59,6 +59,8 @@ export interface MachinePlan {
   readonly syncRegs: boolean;
   readonly serial: SerialPlan;
   readonly cmos: SharedRange;
+  /** Undefined in a machine without ACPI. */
+  readonly acpiPower: { readonly state: SharedRange; readonly irqFd: number } | undefined;
   readonly virtio: readonly VirtioPlan[];
   /** eventfd that wakes the I/O thread for {@link ControlBlock} changes. */
   readonly ioControlFd: number;

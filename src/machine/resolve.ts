@@ -26,6 +26,7 @@ export interface ResolvedMachine {
   readonly commandLine: string;
   readonly disks: readonly ResolvedDisk[];
   readonly virtioConsole: boolean;
+  readonly acpi: boolean;
   /** The frame that tells tsvm's init what to do; undefined where the guest boots by itself. */
   readonly run: Uint8Array | undefined;
 }
@@ -104,6 +105,8 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
     commandLine: parameters.join(" "),
     disks,
     virtioConsole: ownInit || description.console === "virtio",
+    // The bundled kernel would not look at the tables.
+    acpi: description.acpi ?? !bundled,
     run: ownInit ? encodeRun(runRequest(description, { root, bundledRoot, rootReadOnly })) : undefined,
   };
 }

@@ -99,8 +99,14 @@ class VcpuLoop {
     this.#vcpu = vcpu;
     this.#control = control;
     this.#assist = assist;
-    this.#pio = buildPioBus(machine, () => {
-      this.#stop = { kind: "reset" };
+    // A guest may ask more than once before it is stopped: the last word counts.
+    this.#pio = buildPioBus(machine, {
+      reset: () => {
+        this.#stop = { kind: "reset" };
+      },
+      powerOff: () => {
+        this.#stop = { kind: "shutdown" };
+      },
     });
     this.#mmio = buildMmioBus(machine);
   }

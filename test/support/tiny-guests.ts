@@ -68,3 +68,56 @@ export const UNSUPPORTED = Uint8Array.from([
   ...[0x66, 0x0f, 0x38, 0xdc, 0xc1], // aesenc xmm0, xmm1, at 0x10000b
   ...RESET,
 ]);
+
+/** `mov dx, port; mov al, value; out dx, al` */
+const outByte = (port: number, value: number): number[] => [
+  ...[0x66, 0xba, port & 0xff, port >> 8],
+  ...[0xb0, value],
+  0xee,
+];
+/** Registers of the ACPI power block, and what their tables say to write there. */
+const SLEEP_CONTROL = 0x600;
+const SOFT_OFF = 0x34;
+const RESET_REGISTER = 0x602;
+const OSPM = 0x603;
+const EVENT = 0x604;
+const SPIN = [0xeb, 0xfe];
+/** `mov dx, event; again: in eax, dx; test eax, eax; jz again` */
+const AWAIT_EVENT = [...[0x66, 0xba, EVENT & 0xff, EVENT >> 8], ...[0xed, 0x85, 0xc0, 0x74, 0xfb]];
+const print = (byte: number): number[] => outByte(0x3f8, byte);
+/** Says like a guest with ACPI that it has read the tables, and prints "r". */
+const READY = [...outByte(OSPM, 1), ...print(0x72)];
+
+/** Powers off through ACPI, and once more if that was not enough. */
+export const POWER_OFF_TWICE = Uint8Array.from([
+  ...print(0x21),
+  ...outByte(SLEEP_CONTROL, SOFT_OFF),
+  ...outByte(SLEEP_CONTROL, SOFT_OFF),
+  ...print(0x3f),
+  ...SPIN,
+]);
+/** Powers off many times with one `rep outsb`, then prints "?" and resets by the keyboard controller. */
+export const POWER_OFF_BY_STRING = Uint8Array.from([
+  ...outByte(SLEEP_CONTROL, 0), // leaves the port in dx
+  ...[0xbe, 0x1b, 0x00, 0x10, 0x00], // mov esi, the bytes below
+  ...[0xb9, 0x04, 0x00, 0x00, 0x00], // mov ecx, 4
+  ...[0xf3, 0x6e], // rep outsb
+  ...[0xf4, 0xeb, 0xfd], // hlt
+  ...[0x00, 0x00, 0x00, 0x00, 0x00],
+  ...[SOFT_OFF, SOFT_OFF, 0x00, SOFT_OFF],
+]);
+export const ACPI_RESET = Uint8Array.from([...print(0x21), ...outByte(RESET_REGISTER, 1), ...SPIN]);
+/** Powers off when the power button is pressed. */
+export const OBEYS_POWER_BUTTON = Uint8Array.from([
+  ...READY,
+  ...AWAIT_EVENT,
+  ...print(0x62),
+  ...outByte(SLEEP_CONTROL, SOFT_OFF),
+  ...SPIN,
+]);
+/** Takes notice of the power button, prints "b" and goes on. */
+export const DECLINES_POWER_BUTTON = Uint8Array.from([...READY, ...AWAIT_EVENT, ...print(0x62), ...SPIN]);
+/** Prints "!" and knows nothing of ACPI. */
+export const ONE_BYTE_AND_SPIN = Uint8Array.from([...print(0x21), ...SPIN]);
+/** Has read its tables, and never looks at the button. */
+export const IGNORES_POWER_BUTTON = Uint8Array.from([...READY, ...SPIN]);

@@ -97,6 +97,7 @@ export interface JsonReport {
   reason: string;
   command: { kind: string; status?: number; signal?: number; errno?: number; message?: string } | null;
   panic: string | null;
+  powerButton: string;
   error: { code: string; message: string; hint: string | null } | null;
   stdout: string;
   stderr: string;
