@@ -23,11 +23,11 @@ need_packages() {
 
 # package_files PACKAGE DIRECTORY — unpacks a Debian package into a directory, without being root.
 package_files() {
-  local package=$1 into=$2 download
-  download=$(mktemp -d)
-  (cd "$download" && apt-get download -q "$package" >&2)
-  mkdir -p "$into"
-  dpkg-deb -x "$download"/*.deb "$into"
-  dpkg-deb -f "$download"/*.deb Version >"$into/.version"
-  rm -rf "$download"
+  local package=$1 into=$2
+  mkdir -p "$into" "$into.download"
+  # As whoever we are: apt's own user cannot write there, and says so each time.
+  (cd "$into.download" && apt-get download -qq -o APT::Sandbox::User=root "$package" >&2)
+  dpkg-deb -x "$into.download"/*.deb "$into"
+  dpkg-deb -f "$into.download"/*.deb Version >"$into/.version"
+  rm -rf "$into.download"
 }

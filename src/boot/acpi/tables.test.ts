@@ -130,19 +130,19 @@ suite("acpiTables, as iasl reads them", [tool("iasl", "acpica-tools")], () => {
 
   it("describe serial port, virtio windows, power button and soft off", () => {
     const dsdt = disassemble(machine(1, 16), "DSDT");
-    expect(dsdt).toContain('Name (_HID, EisaId ("PNP0501") )');
+    expect(dsdt).toContain('Name (_HID, EisaId ("PNP0501"))');
     expect(dsdt).toMatch(/IO \(Decode16, 0x03F8, 0x03F8, 0x01, 0x08, \)/);
     expect(dsdt.match(/Name \(_HID, "LNRO0005"\)/g)).toHaveLength(16);
     expect(dsdt).toMatch(/Device \(VR0F\).*?Memory32Fixed \(ReadWrite, 0xD000F000, 0x00001000, \)/);
     expect(dsdt).toMatch(
       /Device \(VR02\).*?Interrupt \(ResourceConsumer, Edge, ActiveHigh, Exclusive, ,, \) \{ 0x00000007, \}/,
     );
-    expect(dsdt).toContain('Name (_HID, EisaId ("PNP0C0C") )');
+    expect(dsdt).toContain('Name (_HID, EisaId ("PNP0C0C"))');
     expect(dsdt).toContain("OperationRegion (EREG, SystemIO, 0x0604, 0x04)");
     expect(dsdt).toMatch(
       /Method \(_EVT, 1, Serialized\).*If \(\(Local0 & One\)\) \{ Notify \(\\_SB\.PWRB, 0x80\)/,
     );
     expect(dsdt).toMatch(/Method \(_INI, 0, Serialized\) \{ OSPM = One \}/);
-    expect(dsdt).toMatch(/Name \(_S5, Package \(0x04\) \{ 0x05, Zero, Zero, Zero \}\)/);
+    expect(dsdt).toMatch(/Name \(\\_S5, Package \(0x04\) \{ 0x05, Zero, Zero, Zero \}\)/);
   });
 });
