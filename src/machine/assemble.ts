@@ -22,7 +22,7 @@ import { VIRTIO_MMIO_BASE, VIRTIO_MMIO_SIZE } from "../kvm/memory-map.ts";
 import type { Vm } from "../kvm/vm.ts";
 import type { Cleanup } from "./cleanup.ts";
 import { ControlBlock } from "./control.ts";
-import { ACPI_POWER_IRQ, ACPI_POWER_PORT, COM1_IRQ, COM1_PORT, wordsOf } from "./devices.ts";
+import { ACPI_POWER_IRQ, ACPI_POWER_PORT, CMOS_PORT, COM1_IRQ, COM1_PORT, wordsOf } from "./devices.ts";
 import { createEventFd } from "./doorbell.ts";
 import { CONTROL_PORT_NAME } from "./guest-init.ts";
 import { createInputPipe, createOutputPipe, type WorkerPipe } from "./pipe.ts";
@@ -227,6 +227,7 @@ function describeInAcpi({ cpus }: ResolvedMachine, virtio: readonly VirtioPlan[]
   return acpiTables({
     cpus,
     serialPort: { port: COM1_PORT, irq: COM1_IRQ },
+    clock: { port: CMOS_PORT },
     power: { port: ACPI_POWER_PORT, irq: ACPI_POWER_IRQ },
     virtioMmio: virtio.map(window),
   });

@@ -17,7 +17,7 @@ export const COM1_IRQ = 4;
 export const ACPI_POWER_PORT = 0x600;
 export const ACPI_POWER_IRQ = 9;
 const I8042_PORT = 0x60;
-const CMOS_PORT = 0x70;
+export const CMOS_PORT = 0x70;
 
 export function wordsOf(machine: MachinePlan, { offset, bytes }: SharedRange): Int32Array {
   return new Int32Array(machine.shared, offset, bytes / 4);

@@ -24,6 +24,7 @@ import { interrupt, ioPorts, memory32Fixed, resourceTemplate } from "./resources
 import { descriptionTable } from "./table.ts";
 
 const SERIAL_PORTS = 8;
+const CLOCK_PORTS = 2;
 /** Notification values (5.6.6): what a power button says when it is pressed. */
 const S0_POWER_BUTTON_PRESSED = 0x80;
 
@@ -33,6 +34,7 @@ export function dsdt(machine: AcpiMachine): Uint8Array {
       "\\_SB",
       ...announcement(machine),
       serialPort(machine),
+      clock(machine),
       ...machine.virtioMmio.map(virtioMmio),
       ...powerButton(machine),
     ),
@@ -49,6 +51,15 @@ function serialPort({ serialPort: { port, irq } }: AcpiMachine): Aml {
     name("_HID", eisaId("PNP0501")),
     name("_UID", integer(1)),
     name("_CRS", resourceTemplate(ioPorts(port, SERIAL_PORTS), interrupt(irq))),
+  );
+}
+
+/** Without an interrupt: ours has no alarm. */
+function clock({ clock: { port } }: AcpiMachine): Aml {
+  return device(
+    "RTC",
+    name("_HID", eisaId("PNP0B00")),
+    name("_CRS", resourceTemplate(ioPorts(port, CLOCK_PORTS))),
   );
 }
 

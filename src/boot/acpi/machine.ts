@@ -3,6 +3,7 @@ export interface AcpiMachine {
   /** 1 to 255. */
   readonly cpus: number;
   readonly serialPort: { readonly port: number; readonly irq: number };
+  readonly clock: { readonly port: number };
   /** The registers of src/devices/acpi-power.ts. */
   readonly power: { readonly port: number; readonly irq: number };
   readonly virtioMmio: readonly {

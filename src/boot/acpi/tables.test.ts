@@ -10,6 +10,7 @@ import { acpiTables, type AcpiMachine } from "./index.ts";
 const machine = (cpus: number, devices: number): AcpiMachine => ({
   cpus,
   serialPort: { port: 0x3f8, irq: 4 },
+  clock: { port: 0x70 },
   power: { port: 0x600, irq: 9 },
   virtioMmio: Array.from({ length: devices }, (_, index) => ({
     base: 0xd000_0000 + index * 0x1000,
@@ -132,6 +133,9 @@ suite("acpiTables, as iasl reads them", [tool("iasl", "acpica-tools")], () => {
     const dsdt = disassemble(machine(1, 16), "DSDT");
     expect(dsdt).toContain('Name (_HID, EisaId ("PNP0501"))');
     expect(dsdt).toMatch(/IO \(Decode16, 0x03F8, 0x03F8, 0x01, 0x08, \)/);
+    expect(dsdt).toMatch(
+      /PNP0B00"\)\) Name \(_CRS, ResourceTemplate \(\) \{ IO \(Decode16, 0x0070, 0x0070, 0x01, 0x02, \) \}/,
+    );
     expect(dsdt.match(/Name \(_HID, "LNRO0005"\)/g)).toHaveLength(16);
     expect(dsdt).toMatch(/Device \(VR0F\).*?Memory32Fixed \(ReadWrite, 0xD000F000, 0x00001000, \)/);
     expect(dsdt).toMatch(
