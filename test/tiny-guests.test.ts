@@ -57,7 +57,10 @@ suite("a tiny guest", [KVM], () => {
     expect(result).toMatchObject({
       status: 124,
       stdout: "",
-      stderr: "tsvm: ended after 0.5 s, the --timeout\n",
+      stderr:
+        "tsvm: ended after 0.5 s, the --timeout\n" +
+        "  → the guest never printed anything: its kernel needs a driver for the serial port (CONFIG_SERIAL_8250_CONSOLE)\n" +
+        "    and console=ttyS0, which tsvm adds; earlyprintk=ttyS0 (--append) shows where an early boot stops\n",
     });
     expect(result.ms).toBeLessThan(5000);
   });

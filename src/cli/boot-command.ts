@@ -4,11 +4,11 @@ import { isatty } from "node:tty";
 import { identifyPath } from "../boot/file-kind.ts";
 import type { MachineDescription } from "../machine/description.ts";
 import { Machine, type StopReport } from "../machine/machine.ts";
-import { UsageError, formatError } from "./errors.ts";
-import { ExitCode, signalStatus } from "./exit-codes.ts";
+import { explain, exitStatus } from "./boot-outcome.ts";
+import { UsageError } from "./errors.ts";
 import { Frontend } from "./frontend.ts";
 import { jsonReport, timelineText } from "./boot-report.ts";
-import { outputFailure, print } from "./output.ts";
+import { print } from "./output.ts";
 import { parseCount, parseDisk, parseDuration, parseSize } from "./values.ts";
 
 /** What commander hands over; `--no-console` makes `console` false. */
@@ -65,7 +65,7 @@ export async function bootCommand(
   if (flags.json === true) {
     print(jsonReport(report, { status, captured: frontend.captured, commandLine: machine.commandLine }));
   } else {
-    explain(report, frontend, flags.debug === true, { timeout, shutdownTimeout });
+    explain(report, frontend, { timeout, shutdown: shutdownTimeout }, flags.debug === true);
     if (flags.verbose === true) process.stderr.write(timelineText(report, machine.commandLine));
   }
   return status;
@@ -136,64 +136,4 @@ function parseHugePages(text: string): "none" | "transparent" | "hugetlb" {
 function parseConsole(text: string): "serial" | "virtio" {
   if (text === "serial" || text === "virtio") return text;
   throw new UsageError(`--console: "${text}" is not one of serial, virtio`);
-}
-
-function exitStatus(report: StopReport, { commandMode, interruptedBy, timedOut }: Frontend): number {
-  if (report.reason === "command" && report.command !== undefined) {
-    const { command } = report;
-    if (command.kind === "exited") return command.status;
-    if (command.kind === "signaled") return signalStatus(command.signal);
-    const ENOENT = 2;
-    return command.errno === ENOENT ? ExitCode.NotFound : ExitCode.NotExecutable;
-  }
-  if (timedOut) return ExitCode.Timeout;
-  switch (report.reason) {
-    case "panic":
-      return ExitCode.Panic;
-    case "triple-fault":
-      return ExitCode.Crash;
-    case "crash":
-      return report.error?.code === "ERR_INTERNAL" ? ExitCode.Failure : ExitCode.Crash;
-    case "stopped":
-      if (interruptedBy !== undefined) return signalStatus(interruptedBy);
-      return commandMode ? ExitCode.Failure : ExitCode.Ok;
-    default:
-      // Whoever asked for a command did not get its exit status.
-      return commandMode ? ExitCode.Failure : ExitCode.Ok;
-  }
-}
-
-/** Says on stderr why a machine ended that did not end well. Times in ms. */
-function explain(
-  report: StopReport,
-  frontend: Frontend,
-  debug: boolean,
-  { timeout, shutdownTimeout }: { timeout: number | undefined; shutdownTimeout: number },
-): void {
-  const say = (text: string): boolean => process.stderr.write(`tsvm: ${text}\n`);
-  if (report.error !== undefined) process.stderr.write(formatError(report.error, debug));
-  else if (frontend.timedOut) say(`ended after ${timeout! / 1000} s, the --timeout`);
-  else if (report.reason === "panic") say(`guest: ${report.panic!}`);
-  else if (report.reason === "triple-fault")
-    say("the guest ended in a triple fault (it could not handle an exception)");
-  else if (outlivedShutdown(report, frontend)) {
-    const seconds = shutdownTimeout / 1000;
-    if (report.powerButton === "ignored")
-      say(`the guest ignored its power button for ${seconds} s: forced off`);
-    else say(`the guest was still there ${seconds} s after its power button: forced off`);
-  } else if (report.command?.kind === "not-started") say(`guest: ${report.command.message}`);
-  else if (
-    frontend.commandMode &&
-    report.reason !== "command" &&
-    frontend.interruptedBy === undefined &&
-    outputFailure() === undefined
-  ) {
-    say(`the guest ended (${report.reason}) before the command did`);
-  }
-}
-
-/** A guest that was asked to shut down by a signal to us, and did not. */
-function outlivedShutdown({ reason, powerButton }: StopReport, frontend: Frontend): boolean {
-  const asked = frontend.interruptedBy !== undefined && !frontend.impatient;
-  return asked && reason === "stopped" && (powerButton === "ignored" || powerButton === "noticed");
 }
