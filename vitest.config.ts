@@ -7,11 +7,21 @@ export default defineConfig({
       {
         test: {
           name: "integration",
-          include: ["test/**/*.test.ts"],
+          include: ["test/*.test.ts"],
           pool: "forks",
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          globalSetup: ["test/support/build.ts"],
+        },
+      },
+      {
+        // Whole systems in the test bed: minutes, so a run of its own.
+        test: {
+          name: "system",
+          include: ["test/system/*.test.ts"],
+          pool: "forks",
+          fileParallelism: false,
           globalSetup: ["test/support/build.ts"],
         },
       },

@@ -1,0 +1,73 @@
+/** scripts/kvm-host, for tests of it and in it. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { findTool, type Need } from "./needs.ts";
+import { ROOT } from "./paths.ts";
+
+export const KVM_HOST = join(ROOT, "scripts/kvm-host");
+
+/** What a machine must have to run the test bed. */
+export const TEST_BED: Need = () => {
+  if (process.env.TSVM_TEST_BED !== undefined) return "a machine that is not the test bed itself";
+  const packages = { "qemu-system-x86_64": "qemu-system-x86", mmdebstrap: "mmdebstrap", mke2fs: "e2fsprogs" };
+  for (const [name, debianPackage] of Object.entries(packages)) {
+    if (findTool(name) === undefined) return `${name} (apt-get install ${debianPackage})`;
+  }
+  return undefined;
+};
+
+export interface TestBedRun {
+  /** 128 + n if signal n ended it. */
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** A started kvm-host. Call `end` in any case. */
+export class RunningTestBed {
+  stdout = "";
+  stderr = "";
+  readonly #process;
+  readonly #closed: Promise<unknown>;
+
+  constructor(args: string[], { temporary, input = "" }: { temporary: string; input?: string | Buffer }) {
+    this.#process = spawn(KVM_HOST, args, { env: { ...process.env, TMPDIR: temporary } });
+    this.#process.stdout.setEncoding("latin1").on("data", (text: string) => (this.stdout += text));
+    this.#process.stderr.setEncoding("utf8").on("data", (text: string) => (this.stderr += text));
+    this.#process.stdin.on("error", () => undefined).end(input);
+    this.#closed = once(this.#process, "close");
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#process.kill(signal);
+  }
+
+  async end(): Promise<TestBedRun> {
+    await this.#closed;
+    return { status: this.#process.exitCode, stdout: this.stdout, stderr: this.stderr };
+  }
+}
+
+export async function inTestBed(
+  args: string[],
+  options: { temporary: string; input?: string | Buffer },
+): Promise<TestBedRun> {
+  return new RunningTestBed(args, options).end();
+}
+
+/** Process ids of QEMUs that were started with something in this directory. */
+export function machinesOf(directory: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((name) => {
+      try {
+        const line = readFileSync(`/proc/${name}/cmdline`, "latin1");
+        return line.startsWith("qemu-system") && line.includes(directory);
+      } catch {
+        return false; // it has ended meanwhile
+      }
+    })
+    .map(Number);
+}
