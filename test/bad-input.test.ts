@@ -8,7 +8,7 @@ import { bundledFile } from "../src/images/bundled.ts";
 import { KVM, MOUNT_NAMESPACE, check, suite, tool } from "./support/needs.ts";
 import { scratch } from "./support/scratch.ts";
 import { ONE_BYTE_AND_RESET, pvhGuest } from "./support/tiny-guests.ts";
-import { tsvm, type RunOptions } from "./support/tsvm.ts";
+import { SLOWNESS, tsvm, type RunOptions } from "./support/tsvm.ts";
 
 const files = scratch();
 const guest = files.path("guest.elf", pvhGuest(ONE_BYTE_AND_RESET));
@@ -19,7 +19,7 @@ async function refuses(
   { status, message, hint }: { status: 2 | 125; message: string; hint?: string },
   options: RunOptions = {},
 ): Promise<void> {
-  const result = await tsvm(["boot", ...args], { limit: 20_000, ...options });
+  const result = await tsvm(["boot", ...args], { limit: 20_000 * SLOWNESS, ...options });
   const expected = `tsvm: ${message}\n${hint === undefined ? "" : `  → ${hint}\n`}`;
   expect(result).toMatchObject({ stdout: "", stderr: expected, status });
 }
@@ -252,7 +252,7 @@ suite("a machine", [KVM], () => {
     }));
 
   test("with too little memory for the bundled Linux", async () => {
-    const result = await tsvm(["boot", "-m", "8M"], { limit: 20_000 });
+    const result = await tsvm(["boot", "-m", "8M"], { limit: 20_000 * SLOWNESS });
     expect(result).toMatchObject({ status: 125, stdout: "" });
     expect(result.stderr).toMatch(
       /^tsvm: .*: segment \d+ \(.* at 0x[0-9a-f]+\) does not fit into 8 MiB of guest memory\n {2}→ give the guest at least \d+ MiB \(--memory\)\n$/,

@@ -18,7 +18,7 @@ import {
 } from "./support/needs.ts";
 import { scratch } from "./support/scratch.ts";
 import { ENDLESS_LOOP, ONE_BYTE_AND_RESET, pvhGuest } from "./support/tiny-guests.ts";
-import { collect, finish, startTsvm, tsvm, until, type RunningTsvm } from "./support/tsvm.ts";
+import { collect, finish, SLOWNESS, startTsvm, tsvm, until, type RunningTsvm } from "./support/tsvm.ts";
 
 const MiB = 2 ** 20;
 const files = scratch();
@@ -144,7 +144,7 @@ suite("a disk", [KVM], () => {
   ): Promise<void> {
     // Behind a good one: tsvm looks more closely at the disk that may be the guest's root.
     const result = await tsvm(["boot", guest, "--disk", `${first},ro`, "--disk", disk], {
-      limit: 20_000,
+      limit: 20_000 * SLOWNESS,
       wrapper,
     });
     const expected = `tsvm: disk ${message}\n${hint === undefined ? "" : `  → ${hint}\n`}`;
@@ -238,7 +238,7 @@ suite("a disk", [KVM], () => {
     const stdout = collect(holder.stdout);
     try {
       holder.stdin.write("length\n");
-      await until("qemu-io", () => stdout.text.includes("1 MiB"), { limit: 10_000 });
+      await until("qemu-io", () => stdout.text.includes("1 MiB"), { limit: 10_000 * SLOWNESS });
       await refuses(path, `${path}: ${IN_USE}`, "stop that one first, or boot a copy of the image");
       await refuses(`${path},ro`, `${path}: ${IN_USE}`, "stop the one that writes to it first");
     } finally {
@@ -247,13 +247,16 @@ suite("a disk", [KVM], () => {
   });
 
   function qemuIo(args: string[]): { status: number | null; stdout: string; stderr: string } {
-    return spawnSync(findTool("qemu-io")!, ["-f", "raw", ...args], { encoding: "utf8", timeout: 10_000 });
+    return spawnSync(findTool("qemu-io")!, ["-f", "raw", ...args], {
+      encoding: "utf8",
+      timeout: 10_000 * SLOWNESS,
+    });
   }
 
   /** Does something while a machine has its disks, then kills it. */
   async function whileHeld(running: RunningTsvm, action: () => Promise<void> | void): Promise<void> {
     try {
-      await new Promise((resolve) => setTimeout(resolve, 700));
+      await new Promise((resolve) => setTimeout(resolve, 700 * SLOWNESS));
       expect(running.exitCode).toBe(null);
       await action();
     } finally {

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { KVM, suite } from "./support/needs.ts";
 import { scratch } from "./support/scratch.ts";
 import { ENDLESS_LOOP, pvhGuest } from "./support/tiny-guests.ts";
-import { collect, finish, startTsvm, until } from "./support/tsvm.ts";
+import { collect, finish, SLOWNESS, startTsvm, until } from "./support/tsvm.ts";
 
 const files = scratch();
 const spin = files.path("spin.elf", pvhGuest(ENDLESS_LOOP));
@@ -18,20 +18,20 @@ suite("a signal", [KVM], () => {
     ["SIGTERM", 143, "Linux with a command", ["-m", "64M", "--", "true"]],
   ] as const)("%s ends tsvm with %i at once while it boots %s", async (signal, status, _, args) => {
     const running = startTsvm(["boot", ...args]);
-    await pause(1000);
+    await pause(1000 * SLOWNESS);
     const start = performance.now();
     running.kill(signal);
     expect(await finish(running)).toMatchObject({ status, stdout: "", stderr: "" });
-    expect(performance.now() - start).toBeLessThan(1500);
+    expect(performance.now() - start).toBeLessThan(1500 * SLOWNESS);
   });
 
   test("SIGINT before the command has started ends tsvm with 130, after a moment for the command to hear of it", async () => {
     const running = startTsvm(["boot", "-m", "64M", "--", "true"]);
-    await pause(1000);
+    await pause(1000 * SLOWNESS);
     const start = performance.now();
     running.kill("SIGINT");
     expect(await finish(running)).toMatchObject({ status: 130, stdout: "", stderr: "" });
-    expect(performance.now() - start).toBeLessThan(3500);
+    expect(performance.now() - start).toBeLessThan(3500 * SLOWNESS);
   });
 
   test("SIGINT is for the command in the guest, where it has had its way", async () => {
@@ -49,10 +49,10 @@ suite("a signal", [KVM], () => {
     const stdout = collect(running.stdout);
     await until("the command", () => stdout.text.includes("ready\n"));
     running.kill("SIGINT");
-    await pause(300);
+    await pause(300 * SLOWNESS);
     const start = performance.now();
     running.kill("SIGINT");
     expect(await finish(running)).toMatchObject({ status: 130, stdout: "ready\n", stderr: "" });
-    expect(performance.now() - start).toBeLessThan(1500);
+    expect(performance.now() - start).toBeLessThan(1500 * SLOWNESS);
   });
 });

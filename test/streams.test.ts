@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { KVM, suite } from "./support/needs.ts";
 import { scratch } from "./support/scratch.ts";
 import { ENDLESS_LOOP, printAndReset, pvhGuest } from "./support/tiny-guests.ts";
-import { startTsvm, tsvm } from "./support/tsvm.ts";
+import { SLOWNESS, startTsvm, tsvm } from "./support/tsvm.ts";
 
 const MiB = 2 ** 20;
 const files = scratch();
@@ -20,19 +20,25 @@ suite("standard streams", [KVM], () => {
     ["boot --json", ["boot", "--json", hello]],
     ["doctor", ["doctor"]],
   ])("a full disk behind stdout is told and is a failure: %s", async (_, args) => {
-    const result = await tsvm(args, { wrapper: redirected(">/dev/full"), limit: 20_000 });
+    const result = await tsvm(args, { wrapper: redirected(">/dev/full"), limit: 20_000 * SLOWNESS });
     expect(result.stderr).toMatch(/^tsvm: .*no space left on device/i);
     expect(result.stderr).not.toMatch(/^\s+at /m);
     expect(result.status).toBe(125);
   });
 
   test("are not needed", async () => {
-    const result = await tsvm(["boot", hello], { wrapper: redirected("<&- >&- 2>&-"), limit: 20_000 });
+    const result = await tsvm(["boot", hello], {
+      wrapper: redirected("<&- >&- 2>&-"),
+      limit: 20_000 * SLOWNESS,
+    });
     expect(result.status).toBe(0);
   });
 
   test("an endless stdin that the guest does not read stays where it is, not in tsvm's memory", async () => {
-    const running = startTsvm(["boot", spin], { wrapper: redirected("</dev/zero"), limit: 20_000 });
+    const running = startTsvm(["boot", spin], {
+      wrapper: redirected("</dev/zero"),
+      limit: 20_000 * SLOWNESS,
+    });
     try {
       await new Promise((resolve) => setTimeout(resolve, 2000));
       const status = readFileSync(`/proc/${running.pid}/status`, "utf8");

@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from "vitest";
 import { KVM, SCRIPT, suite } from "./support/needs.ts";
 import { CTRL_A, CTRL_C, Terminal } from "./support/terminal.ts";
+import { SLOWNESS } from "./support/tsvm.ts";
 
 let terminal: Terminal | undefined;
 afterEach(() => terminal?.close());
@@ -40,17 +41,17 @@ suite("on a terminal", [KVM, SCRIPT], () => {
     await new Promise((resolve) => setTimeout(resolve, 2000));
     session.type(CTRL_C);
     await session.see("^C");
-    await session.see(PROMPT, 20_000);
+    await session.see(PROMPT, 20_000 * SLOWNESS);
 
     session.type(`${CTRL_A}h`);
-    await session.see("Ctrl-A x   leave: end the machine\nCtrl-A h   this help\n");
+    await session.see(/Ctrl-A x {3}leave: end the machine.*\nCtrl-A p {3}press .*\nCtrl-A h {3}this help\n/);
     // Ctrl-A twice is one: the shell goes to the beginning of the line.
     session.type(`cho again${CTRL_A}${CTRL_A}e\r`);
-    await session.see("\nagain\n", 20_000);
+    await session.see("\nagain\n", 20_000 * SLOWNESS);
 
     session.resize(33, 101); // for the comparison below
     session.type(`${CTRL_A}x`);
-    const { status, before, after } = await session.end(5000);
+    const { status, before, after } = await session.end(5000 * SLOWNESS);
     expect(status).toBe(0);
     expect(after).toBe(before);
   });
@@ -90,7 +91,7 @@ suite("on a terminal", [KVM, SCRIPT], () => {
     await session.see(BOOTING);
     await new Promise((resolve) => setTimeout(resolve, 300));
     session.kill(signal);
-    const { status, before, after } = await session.end(5000);
+    const { status, before, after } = await session.end(5000 * SLOWNESS);
     expect(status).toBe(expected);
     expect(after).toBe(before);
   });
@@ -103,7 +104,7 @@ suite("on a terminal", [KVM, SCRIPT], () => {
     await new Promise((resolve) => setTimeout(resolve, 500));
     expect(() => session.kill("SIGCONT")).not.toThrow(); // it is still there
     session.type(`${CTRL_A}x`);
-    const { status, before, after } = await session.end(5000);
+    const { status, before, after } = await session.end(5000 * SLOWNESS);
     expect(status).toBe(0);
     expect(after).toBe(before);
   });

@@ -73,8 +73,6 @@ export async function bootStockGuest(
 /** The emulator's known failures: a guest that hangs until the time limit, or ends in a triple fault. */
 const PROLOGUE = `
 mkdir -p /results /work
-# Guests of QEMU have huge pages by default; shared memory gets them only where the host says so.
-echo always >/sys/kernel/mm/transparent_hugepage/shmem_enabled
 failed_by_emulator() { grep -qE '"reason": "triple-fault"' "$1" || grep -q 'the --timeout' "$2" || [ "$3" = 124 ]; }
 `;
 
