@@ -38,7 +38,7 @@ export class ImageReader implements BlockReader {
 
   bytes(offset: number, length: number): Uint8Array {
     checkRange(this, offset, length);
-    if (length > LONGEST_CACHED_READ) return this.#source.read(offset, length);
+    if (length > LONGEST_CACHED_READ) return this.#read(offset, length);
     const first = Math.floor(offset / CHUNK_SIZE);
     const start = offset - first * CHUNK_SIZE;
     if (start + length <= CHUNK_SIZE) return this.#chunk(first).subarray(start, start + length);
@@ -53,11 +53,19 @@ export class ImageReader implements BlockReader {
     return bytes;
   }
 
+  /** A plain Uint8Array in any case: `slice` of a Buffer makes no copy. */
+  #read(offset: number, length: number): Uint8Array {
+    const bytes = this.#source.read(offset, length);
+    if (bytes.length !== length)
+      throw new FilesystemError(this.name, `could not be read at offset ${offset}`);
+    return new Uint8Array(bytes.buffer, bytes.byteOffset, length);
+  }
+
   #chunk(index: number): Uint8Array {
     let chunk = this.#chunks.get(index);
     if (chunk === undefined) {
       const offset = index * CHUNK_SIZE;
-      chunk = this.#source.read(offset, Math.min(CHUNK_SIZE, this.size - offset));
+      chunk = this.#read(offset, Math.min(CHUNK_SIZE, this.size - offset));
       if (this.#chunks.size >= CACHED_CHUNKS) this.#chunks.delete(this.#chunks.keys().next().value!);
     } else {
       this.#chunks.delete(index);

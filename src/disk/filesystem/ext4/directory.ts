@@ -82,21 +82,21 @@ function recordLength(view: DataView, at: number): number {
 
 function verify(block: Uint8Array, logical: number, inode: Inode, wrong: (what: string) => Error): void {
   const view = viewOf(block);
+  // First: what was a leaf before it became an index keeps a tail.
+  const index = (inode.flags & INODE_INDEX) !== 0 ? indexOffset(view) : undefined;
+  if (index !== undefined) {
+    if (indexIsIntact(block, index, inode.checksumSeed)) return;
+    throw wrong(`block ${logical}, an index, has a wrong checksum`);
+  }
   const tail = block.length - TAIL_SIZE;
   const hasTail =
     view.getUint32(tail, true) === 0 &&
     view.getUint16(tail + 4, true) === TAIL_SIZE &&
     view.getUint8(tail + 7) === TAIL_TYPE;
-  if (hasTail) {
-    if (view.getUint32(tail + 8, true) !== crc32c(inode.checksumSeed, block.subarray(0, tail))) {
-      throw wrong(`block ${logical} has a wrong checksum`);
-    }
-    return;
+  if (!hasTail) throw wrong(`block ${logical} has no checksum`);
+  if (view.getUint32(tail + 8, true) !== crc32c(inode.checksumSeed, block.subarray(0, tail))) {
+    throw wrong(`block ${logical} has a wrong checksum`);
   }
-  const index = (inode.flags & INODE_INDEX) !== 0 ? indexOffset(view) : undefined;
-  if (index === undefined) throw wrong(`block ${logical} has no checksum`);
-  if (!indexIsIntact(block, index, inode.checksumSeed))
-    throw wrong(`block ${logical}, an index, has a wrong checksum`);
 }
 
 function indexIsIntact(block: Uint8Array, countOffset: number, seed: number): boolean {
