@@ -31,6 +31,7 @@ export class DiskImage {
   readonly name: string;
   readonly table: PartitionTable;
   readonly volumes: readonly Volume[];
+  readonly #reader: ImageReader;
 
   /**
    * @param name What errors call the image: its path, most likely.
@@ -39,6 +40,7 @@ export class DiskImage {
   constructor(name: string, source: BlockSource) {
     this.name = name;
     const reader = new ImageReader(name, source);
+    this.#reader = reader;
     const table = readPartitions(reader);
     this.table = table;
     const partitions = table.partitions.map((partition) => {
@@ -78,6 +80,11 @@ export class DiskImage {
     if (content.kind === "filesystem") return content.filesystem;
     if (content.kind === "damaged") throw content.error;
     throw new FilesystemError(name, `cannot be read: ${describeContent(content)}`);
+  }
+
+  /** Runs `action`, in which reading more than `bytes` of the image, cached or not, is a FilesystemError. */
+  withAllowance<T>(bytes: number, action: () => T): T {
+    return this.#reader.withAllowance(bytes, action);
   }
 
   #partitionHint(): string {

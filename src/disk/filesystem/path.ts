@@ -5,7 +5,7 @@ import type { FileNode, FileSystem } from "./filesystem.ts";
 /** As many as Linux follows. */
 const MAX_SYMLINKS = 40;
 /** PATH_MAX would do; targets of links add to the path on its way. */
-const MAX_COMPONENTS = 10_000;
+const MAX_COMPONENTS = 4096;
 
 export interface PathOptions {
   /** Follow the last component too if it is a symbolic link; true by default. */

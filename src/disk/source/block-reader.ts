@@ -15,6 +15,8 @@ export interface BlockReader {
   bytes(offset: number, length: number): Uint8Array;
 }
 
+/** What a read counts at least, in bytes: asking takes time too. */
+const LEAST_COST = 64;
 const CHUNK_SIZE = 16 * 1024;
 const CACHED_CHUNKS = 512;
 /** Longer reads are file content, which nobody reads twice. */
@@ -27,6 +29,8 @@ export class ImageReader implements BlockReader {
   readonly name: string;
   readonly size: number;
   readonly #source: BlockSource;
+  /** Bytes that may still be asked for. */
+  #allowance = Infinity;
   /** In the order of their last use. */
   readonly #chunks = new Map<number, Uint8Array>();
 
@@ -36,8 +40,29 @@ export class ImageReader implements BlockReader {
     this.#source = source;
   }
 
+  /**
+   * Runs `action`, in which reading more than `bytes`, cached or not, is an error. Every structure has bounds of its own; this
+   * bounds what an image can make of many of them.
+   */
+  withAllowance<T>(bytes: number, action: () => T): T {
+    const before = this.#allowance;
+    this.#allowance = bytes;
+    try {
+      return action();
+    } finally {
+      this.#allowance = before;
+    }
+  }
+
   bytes(offset: number, length: number): Uint8Array {
     checkRange(this, offset, length);
+    this.#allowance -= Math.max(length, LEAST_COST);
+    if (this.#allowance < 0) {
+      throw new FilesystemError(
+        this.name,
+        "damaged, or made to be endless: looking for a kernel takes too long",
+      );
+    }
     if (length > LONGEST_CACHED_READ) return this.#read(offset, length);
     const first = Math.floor(offset / CHUNK_SIZE);
     const start = offset - first * CHUNK_SIZE;
