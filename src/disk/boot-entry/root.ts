@@ -4,14 +4,10 @@ import type { Volume } from "../filesystem/disk-image.ts";
 import type { RootLocation } from "./boot-entry.ts";
 import type { ReadableVolume, Search } from "./search.ts";
 
-/** A root file system has one of these. */
-const INIT_PATHS = [
-  "/sbin/init",
-  "/usr/sbin/init",
-  "/usr/lib/systemd/systemd",
-  "/lib/systemd/systemd",
-  "/bin/init",
-  "/init",
+/** A root file system has one of these; one that starts has one of the first. */
+const ROOT_MARKS = [
+  ["/sbin/init", "/usr/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/bin/init", "/init"],
+  ["/etc/os-release", "/usr/lib/os-release", "/etc/passwd"],
 ];
 
 /** The volume that the last `root=` names, or why it is none of the image. Undefined if there is no `root=`. */
@@ -76,10 +72,12 @@ export function rootParameter(search: Search, initrd: boolean): string | undefin
 }
 
 function likelyRoot(search: Search): ReadableVolume | undefined {
-  const roots = search.volumes.filter((place) => INIT_PATHS.some((path) => hasInit(place, path)));
-  return roots.find(({ volume }) => volume.partition?.type === ROOT_X86_64_TYPE) ?? roots[0];
-
-  function hasInit(place: ReadableVolume, path: string): boolean {
-    return search.entry(place, path) !== undefined;
+  for (const marks of ROOT_MARKS) {
+    const roots = search.volumes.filter((place) =>
+      marks.some((path) => search.entry(place, path) !== undefined),
+    );
+    if (roots.length > 0)
+      return roots.find(({ volume }) => volume.partition?.type === ROOT_X86_64_TYPE) ?? roots[0];
   }
+  return undefined;
 }
