@@ -1,11 +1,10 @@
 /** Finds what an image would boot. docs/kernel-in-image.md says in which order. */
-import type { DiskImage } from "../filesystem/disk-image.ts";
 import type { BootEntry, LookedAt } from "./boot-entry.ts";
 import { checkCandidate, type Candidate } from "./candidate.ts";
 import { NoKernelError } from "./errors.ts";
 import { grubCandidates } from "./grub/grub.ts";
 import { kernelFileCandidates } from "./kernel-files.ts";
-import { Search } from "./search.ts";
+import { Search, type SearchableImage } from "./search.ts";
 import { syslinuxCandidates } from "./syslinux.ts";
 import { systemdBootCandidates } from "./systemd-boot.ts";
 
@@ -28,7 +27,7 @@ export interface FoundKernel {
  * The kernel, initrds and command line that the image starts with.
  * @throws {NoKernelError} if there is none; it says where one was looked for.
  */
-export function findKernel(image: DiskImage, { entry: wanted }: FindKernelOptions = {}): FoundKernel {
+export function findKernel(image: SearchableImage, { entry: wanted }: FindKernelOptions = {}): FoundKernel {
   return image.withAllowance(ALLOWANCE, () => {
     const search = new Search(image);
     for (const entry of entries(search)) {
@@ -39,18 +38,31 @@ export function findKernel(image: DiskImage, { entry: wanted }: FindKernelOption
   });
 }
 
-/** All that can be booted, the default first, each kernel once per command line. */
-export function listKernels(image: DiskImage): BootEntry[] {
+/** All that can be booted, the default first. */
+export function listKernels(image: SearchableImage): BootEntry[] {
   return image.withAllowance(ALLOWANCE, () => {
-    const list = new Map<string, BootEntry>();
+    const list: BootEntry[] = [];
     for (const entry of entries(new Search(image))) {
-      const { kernel, commandLine } = entry;
-      const key = JSON.stringify([kernel, commandLine]);
-      if (!list.has(key)) list.set(key, entry);
-      if (list.size >= MAX_ENTRIES) break;
+      if (!list.some((other) => isSame(entry, other))) list.push(entry);
+      if (list.length >= MAX_ENTRIES) break;
     }
-    return [...list.values()];
+    return list;
   });
+}
+
+/** GRUB and systemd-boot may read the same entry, and every kernel of theirs is a file in /boot as well. */
+function isSame(entry: BootEntry, other: BootEntry): boolean {
+  const { kernel, id, commandLine, source } = entry;
+  const sameKernel =
+    kernel.partition === other.kernel.partition &&
+    kernel.path === other.kernel.path &&
+    kernel.offset === other.kernel.offset;
+  if (!sameKernel) return false;
+  return (
+    source.kind === "kernel-file" ||
+    commandLine === other.commandLine ||
+    (id !== undefined && id === other.id)
+  );
 }
 
 function* entries(search: Search): Generator<BootEntry> {

@@ -15,6 +15,9 @@ export interface ReadableVolume {
   readonly partition: number | undefined;
 }
 
+/** What is needed of a {@link DiskImage}. */
+export type SearchableImage = Pick<DiskImage, "name" | "table" | "volumes" | "withAllowance">;
+
 /** What a configuration file may have. GRUB's, with many kernels, have some tens of KiB. */
 const MAX_CONFIG_SIZE = 4 * 1024 * 1024;
 /** Of a directory that is looked through. */
@@ -23,11 +26,11 @@ const MAX_NAMES = 100_000;
 const MAX_FINDINGS = 30;
 
 export class Search {
-  readonly image: DiskImage;
+  readonly image: SearchableImage;
   readonly volumes: readonly ReadableVolume[];
   readonly #findings = new Map<Volume, string[]>();
 
-  constructor(image: DiskImage) {
+  constructor(image: SearchableImage) {
     this.image = image;
     this.volumes = image.volumes.flatMap((volume) =>
       volume.content.kind === "filesystem"

@@ -65,7 +65,7 @@ function entryItems(search: Search): Item[] {
         : [{ fileName, candidate: { ...image, title: entry.title, id: entry.id } }];
     }
     const candidate: Candidate = {
-      title: entry.version === "" ? entry.title : `${entry.title} (${entry.version})`,
+      title: entry.title.includes(entry.version) ? entry.title : `${entry.title} (${entry.version})`,
       id: entry.id,
       kind: "loader-entry",
       place,
