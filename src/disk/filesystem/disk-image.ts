@@ -6,6 +6,7 @@ import { ImageReader, PartReader, type BlockReader } from "../source/block-reade
 import type { BlockSource } from "../source/block-source.ts";
 import { FilesystemError } from "./errors.ts";
 import type { FileSystem } from "./filesystem.ts";
+import { isIso9660 } from "./iso9660/iso9660.ts";
 import { openFilesystem } from "./open-filesystem.ts";
 import { isBlank, recognize } from "./signatures.ts";
 
@@ -147,12 +148,4 @@ class LazyVolume implements Volume {
       throw error;
     }
   }
-}
-
-function isIso9660(reader: BlockReader): boolean {
-  const MAGIC_OFFSET = 0x8001;
-  return (
-    reader.size > MAGIC_OFFSET + 5 &&
-    Buffer.from(reader.bytes(MAGIC_OFFSET, 5)).toString("latin1") === "CD001"
-  );
 }

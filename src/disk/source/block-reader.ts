@@ -122,7 +122,8 @@ export class PartReader implements BlockReader {
 
 /** Like {@link BlockReader.bytes}, but short where the reader ends: for looking at what may not be there. */
 export function bytesUpTo(reader: BlockReader, offset: number, length: number): Uint8Array {
-  return reader.bytes(offset, Math.max(0, Math.min(length, reader.size - offset)));
+  const start = Math.min(offset, reader.size);
+  return reader.bytes(start, Math.min(length, reader.size - start));
 }
 
 /** The same bytes as numbers. Its getters throw a RangeError beyond `length`: use fixed offsets, or check first. */
