@@ -19,7 +19,7 @@ export interface ReadableVolume {
 export type SearchableImage = Pick<DiskImage, "name" | "table" | "volumes" | "withAllowance">;
 
 /** What a configuration file may have. GRUB's, with many kernels, have some tens of KiB. */
-const MAX_CONFIG_SIZE = 4 * 1024 * 1024;
+const MAX_CONFIG_SIZE = 2 * 1024 * 1024;
 /** Of a directory that is looked through. */
 const MAX_NAMES = 100_000;
 /** A hostile image could have no end of entries with something wrong. */

@@ -15,7 +15,7 @@ import { evaluateTest } from "./test-command.ts";
 const MAX_STEPS = 200_000;
 const MAX_DEPTH = 60;
 /** Of all files that are read, in characters. */
-const MAX_SCRIPT_LENGTH = 16 * 1024 * 1024;
+const MAX_SCRIPT_LENGTH = 4 * 1024 * 1024;
 const MAX_VALUE_LENGTH = 32 * 1024;
 const MAX_VARIABLES = 2000;
 /** Of one command, in characters and words. */
