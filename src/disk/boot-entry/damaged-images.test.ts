@@ -4,7 +4,7 @@
  */
 import { closeSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { buildBzImage } from "../../boot/testing/build-bzimage.ts";
 import { DEBUGFS, MKE2FS, suite, tool } from "../../../test/support/needs.ts";
 import { TsvmError } from "../../errors.ts";
@@ -16,6 +16,9 @@ import type { BlockSource } from "../source/block-source.ts";
 import { extractFile, extractInitrds } from "./extract.ts";
 import { findKernel, listKernels } from "./find-kernel.ts";
 import { buildUki } from "./testing/build-uki.ts";
+
+// Other programs make the images.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const ITERATIONS = 250;
 const MAX_NODES = 400;
@@ -114,13 +117,20 @@ function exercise(bytes: Uint8Array): void {
 }
 
 /** Ways to damage an image, each with some number of places. */
-function damage(bytes: Uint8Array, random: (below: number) => number, hot: readonly number[]): void {
+function damage(
+  bytes: Uint8Array,
+  random: (below: number) => number,
+  hot: readonly (readonly number[])[],
+): void {
+  const hotByte = (): number => {
+    const block = hot[random(hot.length)]!;
+    return block[random(block.length)]!;
+  };
   const place = (): number => {
     // Metadata mostly: content cannot be wrong.
-    const at = random(4) === 0 ? random(bytes.length) : hot[random(hot.length)]! + random(1024);
-    return at < bytes.length ? at : random(bytes.length);
+    return random(10) === 0 ? random(bytes.length) : hotByte();
   };
-  const count = 1 + random(12);
+  const count = 1 + random(40);
   for (let index = 0; index < count; index++) {
     const at = place();
     switch (random(6)) {
@@ -153,8 +163,8 @@ function damage(bytes: Uint8Array, random: (below: number) => number, hot: reado
         bytes.fill(random(2) * 255, at, at + random(64));
         break;
       case 4: {
-        const from = hot[random(hot.length)]!;
-        bytes.copyWithin(at - (at % 1024), from, from + 1024);
+        const from = hotByte();
+        bytes.copyWithin(at - (at % 1024), from - (from % 1024), from - (from % 1024) + 1024);
         break;
       }
       default:
@@ -163,13 +173,16 @@ function damage(bytes: Uint8Array, random: (below: number) => number, hot: reado
   }
 }
 
-/** Blocks that are neither zeros nor the noise of files: where the metadata is. */
-function metadataBlocks(bytes: Uint8Array): number[] {
-  const blocks: number[] = [];
-  for (let at = 0; at + 1024 <= bytes.length; at += 1024) {
-    const block = bytes.subarray(at, at + 1024);
+/** Per block, the bytes that say something, of blocks that are neither zeros nor the noise of files: where the metadata is. */
+function metadataBytes(bytes: Uint8Array): number[][] {
+  const blocks: number[][] = [];
+  for (let start = 0; start + 1024 <= bytes.length; start += 1024) {
+    const block = bytes.subarray(start, start + 1024);
     const zeros = block.filter((byte) => byte === 0).length;
-    if (zeros < 1024 && zeros > 100) blocks.push(at);
+    // Bitmaps and empty space are of one value.
+    if (zeros <= 100 || block.every((byte) => byte === 0 || byte === 0xff)) continue;
+    const positions = [...block.entries()].flatMap(([index, byte]) => (byte === 0 ? [] : [start + index]));
+    blocks.push(positions);
   }
   return blocks;
 }
@@ -191,7 +204,8 @@ suite("damaged images", NEEDS, () => {
       `set default=0\nsearch --set=root --file /boot/vmlinuz-6.1\nmenuentry "A" { linux /boot/vmlinuz-6.1 root=/dev/vda1\n initrd /boot/initrd.img-6.1\n}\n`,
     );
     mkdirSync(at("crowd"));
-    for (let index = 0; index < 200; index++) writeFileSync(at("crowd", `file-${index}`), "");
+    for (let index = 0; index < 60; index++)
+      writeFileSync(at("crowd", `file-${index}-${"n".repeat(index)}`), noise(index * 4, index));
     mkdirSync(at("a/b/c/d/e"), { recursive: true });
     writeFileSync(at("a/b/c/d/e/deep"), noise(70, 2));
     for (const length of [10, 80, 1000]) symlinkSync("x/".repeat(length / 2), at(`link-${length}`));
@@ -303,7 +317,7 @@ suite("damaged images", NEEDS, () => {
     "%s",
     (name) => {
       const original = new Uint8Array(IMAGES[name]!());
-      const hot = metadataBlocks(original);
+      const hot = metadataBytes(original);
       exercise(original);
       const iterations = original.length > 16 * 2 ** 20 ? ITERATIONS / 5 : ITERATIONS;
       for (let seed = 1; seed <= iterations; seed++) {

@@ -9,7 +9,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { identifyOpenFile } from "../../boot/file-kind.ts";
 import type { BootFile } from "../../boot/read-at.ts";
 import { buildBzImage } from "../../boot/testing/build-bzimage.ts";
@@ -21,6 +21,9 @@ import { makeSparse, noise } from "../filesystem/testing/trees.ts";
 import type { ImageFile } from "./boot-entry.ts";
 import { extractFile, extractInitrds } from "./extract.ts";
 import { findKernel } from "./find-kernel.ts";
+
+// Other programs make the images.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 suite("files of an image", [MKE2FS], () => {
   const work = workspace();

@@ -1,13 +1,16 @@
 /** From the bytes of a disk to kernel and command line, with nothing faked but the kernel. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { buildBzImage } from "../../boot/testing/build-bzimage.ts";
 import { check, MKE2FS, suite, tool } from "../../../test/support/needs.ts";
 import { DiskImage } from "../filesystem/disk-image.ts";
 import { blank, memorySource, run, workspace } from "../filesystem/testing/images.ts";
 import { findKernel, listKernels } from "./find-kernel.ts";
 import { buildUki } from "./testing/build-uki.ts";
+
+// Other programs make the images.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const ROOT_UUID = "4578de0e-99ba-405f-ae19-907fb3976341";
 const BOOT_UUID = "aab9c115-059a-4fd9-8e32-f937455e2541";

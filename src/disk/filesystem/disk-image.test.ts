@@ -1,11 +1,14 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { check, MKE2FS, suite, tool } from "../../../test/support/needs.ts";
 import { DiskImage, describeContent } from "./disk-image.ts";
 import { FilesystemError } from "./errors.ts";
 import { readText } from "./read.ts";
 import { blank, memorySource, run, workspace } from "./testing/images.ts";
+
+// Other programs make the images.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const MIB = 2 ** 20;
 

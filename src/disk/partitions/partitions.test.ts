@@ -1,10 +1,13 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import { check, suite, tool } from "../../../test/support/needs.ts";
 import { ImageReader } from "../source/block-reader.ts";
 import { blank, memorySource, run, workspace } from "../filesystem/testing/images.ts";
 import { FilesystemError } from "../filesystem/errors.ts";
 import { readPartitions } from "./read-partitions.ts";
+
+// Other programs make the images.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const SFDISK = tool("sfdisk", "fdisk");
 const MIB = 2 ** 20;

@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import {
   DEBUGFS,
   E2FSCK,
@@ -19,6 +19,9 @@ import { describeNode, makeTree, noise } from "../testing/trees.ts";
 import { openExt4 } from "./ext4.ts";
 import { recover } from "./recover.ts";
 import { readSuperblock } from "./superblock.ts";
+
+// Other programs make the images.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const LOOP: Need = () => (existsSync("/dev/loop-control") ? MOUNT_NAMESPACE() : "loop devices");
 

@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { suite, tool } from "../../../../test/support/needs.ts";
 import { ImageReader } from "../../source/block-reader.ts";
 import { FilesystemError } from "../errors.ts";
@@ -10,6 +10,9 @@ import { listDirectory, readFile } from "../read.ts";
 import { blank, memorySource, run, workspace } from "../testing/images.ts";
 import { noise } from "../testing/trees.ts";
 import { isFat, openFat } from "./fat.ts";
+
+// Other programs make the images.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 suite("FAT by mkfs.vfat and mtools", [tool("mkfs.vfat", "dosfstools"), tool("mcopy", "mtools")], () => {
   const work = workspace();

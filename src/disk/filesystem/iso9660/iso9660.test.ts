@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { check, suite, tool } from "../../../../test/support/needs.ts";
 import type { FileSystem } from "../filesystem.ts";
 import { resolvePath } from "../path.ts";
@@ -8,6 +8,9 @@ import { listDirectory, readFile } from "../read.ts";
 import { run, workspace } from "../testing/images.ts";
 import { describeHost, describeNode, makeTree } from "../testing/trees.ts";
 import { isIso9660, openIso9660 } from "./iso9660.ts";
+
+// Other programs make the images.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 suite("ISO 9660 by xorriso", [tool("xorriso", "xorriso")], () => {
   const work = workspace();
