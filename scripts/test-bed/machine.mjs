@@ -4,7 +4,7 @@ import { start } from "./processes.mjs";
 import { encodeRun, encodeStdin, encodeStdinEnd, encodeWindow, frameReader } from "./session.mjs";
 
 /** Of the machine's console and of QEMU's own output, in an error message. */
-const TAIL_LINES = 40;
+const TAIL_LINES = 20;
 const TAIL_BYTES = 16 * 1024;
 /** How long to wait for init's last words after the machine has stopped. */
 const LAST_WORDS_MS = 2000;
@@ -79,10 +79,7 @@ export function runMachine({
     };
     const fail = (message) => {
       end(() => {
-        const lines = `${console_}\n${complaints}`.split(/[\r\n]+/).filter((line) => line !== "");
-        reject(
-          new TestBedError([message, ...lines.slice(-TAIL_LINES).map((line) => `  ${line}`)].join("\n")),
-        );
+        reject(new TestBedError([message, ...tail(`${console_}\n${complaints}`)].join("\n")));
       });
     };
 
@@ -185,6 +182,15 @@ export function runMachine({
   });
 }
 
+/** The last lines of what the machine said, and all since it panicked, if it did. */
+function tail(text) {
+  const lines = text.split(/[\r\n]+/).filter((line) => line !== "");
+  const panic = lines.findLastIndex((line) => line.includes("Kernel panic"));
+  const from = Math.max(lines.length - TAIL_LINES, 0);
+  return lines.slice(panic < 0 ? from : Math.min(panic, from)).map((line) => `  ${line}`);
+}
+
+/** Calls with each line. */
 function lines(stream, each) {
   let rest = "";
   stream.setEncoding("utf8").on("data", (text) => {

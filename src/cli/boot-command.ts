@@ -2,6 +2,7 @@
 import { statSync } from "node:fs";
 import { isatty } from "node:tty";
 import { identifyPath } from "../boot/file-kind.ts";
+import { isSoftwareKvm } from "../kvm/host.ts";
 import type { MachineDescription } from "../machine/description.ts";
 import { Machine, type StopReport } from "../machine/machine.ts";
 import { explain, exitStatus } from "./boot-outcome.ts";
@@ -14,6 +15,7 @@ import { parseCount, parseDisk, parseDuration, parseSize } from "./values.ts";
 /** What commander hands over; `--no-console` makes `console` false. */
 interface BootFlags {
   kernel?: string;
+  entry?: string;
   initrd?: string;
   root?: string;
   disk: string[];
@@ -52,6 +54,7 @@ export async function bootCommand(
     shutdownTimeout,
   });
   const machine = await Machine.boot(description, { windowSize: frontend.windowSize });
+  tellBootEntry(machine, flags.verbose === true);
   const stopTimer = timeout === undefined ? undefined : setTimeout(() => frontend.timeOut(), timeout);
   let report: StopReport;
   try {
@@ -71,6 +74,22 @@ export async function bootCommand(
   return status;
 }
 
+/** What was found on the disk, for those who want to know, and a warning for those who will wait. */
+function tellBootEntry({ bootEntry }: Machine, verbose: boolean): void {
+  if (bootEntry === undefined) return;
+  const say = (text: string): boolean => process.stderr.write(`tsvm: ${text}\n`);
+  if (verbose) {
+    say(`booting "${bootEntry.title}" of ${bootEntry.source.path}: ${bootEntry.kernel.path}`);
+    for (const note of bootEntry.notes) say(note);
+  }
+  if (isSoftwareKvm()) {
+    say(
+      "this host has a software KVM, on which a distribution's kernel takes many minutes or stops at an instruction;\n" +
+        "  → --kernel bundled boots the disk with tsvm's own kernel",
+    );
+  }
+}
+
 /** Flags as a plain description. Throws UsageError. */
 export function describe(
   file: string | undefined,
@@ -84,7 +103,9 @@ export function describe(
     memory: parseSize("--memory", flags.memory),
     hugePages: parseHugePages(flags.hugePages),
   };
-  if (flags.kernel !== undefined) description.kernel = flags.kernel;
+  if (flags.kernel === "bundled") description.kernelSource = "bundled";
+  else if (flags.kernel !== undefined) description.kernel = flags.kernel;
+  if (flags.entry !== undefined) description.bootEntry = flags.entry;
   const fileIsDisk = file !== undefined && isDiskImage(file);
   if (file !== undefined) {
     if (fileIsDisk) disks.unshift({ path: file });

@@ -10,7 +10,7 @@ const BOOT_EXAMPLES = `
 Examples:
   tsvm boot                              a shell in the bundled Linux (Ctrl-A x leaves)
   tsvm boot -- uname -a                  run one command, with its output and exit status
-  tsvm boot -m 1G -c 2 disk.img          boot the system on a disk image with the bundled kernel
+  tsvm boot -m 1G -c 2 disk.img          boot the system on a disk image with its own kernel
   tsvm boot bzImage -i initrd.img        boot a kernel of your own`;
 
 const { own, guestCommand } = splitArguments(process.argv.slice(2));
@@ -55,7 +55,11 @@ function buildProgram(done: (status: number) => void): Command {
     .command("boot [file]")
     .description("boot a kernel or a disk image; without FILE, the bundled Linux")
     .usage("[options] [FILE] [-- COMMAND...]")
-    .option("-k, --kernel <path>", "kernel: bzImage or ELF vmlinux (default: the bundled one)")
+    .option(
+      "-k, --kernel <path>",
+      "kernel: bzImage or ELF vmlinux, or bundled (default: the disk's own, else bundled)",
+    )
+    .option("-e, --entry <name>", "which entry of the disk's boot menu: its title, id or kernel")
     .option("-i, --initrd <path>", "initial RAM disk")
     .option(
       "-d, --disk <path>",

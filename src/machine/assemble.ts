@@ -2,7 +2,6 @@
 import { acpiTables, type AcpiTables } from "../boot/acpi/index.ts";
 import { joinCommandLine, virtioMmioParameter } from "../boot/command-line.ts";
 import { loadKernel, type LoadedKernel } from "../boot/load-kernel.ts";
-import { openBootFile, type BootFile } from "../boot/read-at.ts";
 import { AcpiPower } from "../devices/acpi-power.ts";
 import { Cmos } from "../devices/cmos.ts";
 import { Serial } from "../devices/serial.ts";
@@ -20,6 +19,7 @@ import { isSoftwareKvm } from "../kvm/host.ts";
 import { Kvm } from "../kvm/kvm.ts";
 import { VIRTIO_MMIO_BASE, VIRTIO_MMIO_SIZE } from "../kvm/memory-map.ts";
 import type { Vm } from "../kvm/vm.ts";
+import { openBootFiles } from "./boot-files.ts";
 import type { Cleanup } from "./cleanup.ts";
 import { ControlBlock } from "./control.ts";
 import { ACPI_POWER_IRQ, ACPI_POWER_PORT, CMOS_PORT, COM1_IRQ, COM1_PORT, wordsOf } from "./devices.ts";
@@ -70,6 +70,8 @@ export function assemble(
   windowSize: WindowSize,
   cleanup: Cleanup,
 ): Assembly {
+  const bootFiles = openBootFiles(machine);
+  cleanup.add(() => bootFiles.close());
   const vm = kvm.createVm();
   cleanup.add(() => vm.close());
   vm.createInterruptControllers();
@@ -121,12 +123,9 @@ export function assemble(
   }
 
   const commandLine = joinCommandLine(machine.commandLine, ...virtio.map(window).map(virtioMmioParameter));
-  const kernel = load(
-    machine,
-    memory,
-    commandLine,
-    machine.acpi ? describeInAcpi(machine, virtio) : undefined,
-  );
+  const acpi = machine.acpi ? describeInAcpi(machine, virtio) : undefined;
+  const kernel = loadKernel(memory, { ...bootFiles, cmdline: commandLine, cpus: machine.cpus, acpi });
+  bootFiles.close();
   const cpuid = kvm.getSupportedCpuid();
   const tscDeadline = kvm.checkExtension("KVM_CAP_TSC_DEADLINE_TIMER") > 0;
   const vcpus = Array.from({ length: machine.cpus }, (_, index): VcpuPlan => {
@@ -231,27 +230,4 @@ function describeInAcpi({ cpus }: ResolvedMachine, virtio: readonly VirtioPlan[]
     power: { port: ACPI_POWER_PORT, irq: ACPI_POWER_IRQ },
     virtioMmio: virtio.map(window),
   });
-}
-
-function load(
-  machine: ResolvedMachine,
-  memory: GuestMemory,
-  cmdline: string,
-  acpi: AcpiTables | undefined,
-): LoadedKernel {
-  const files: BootFile[] = [];
-  const open = (path: string): BootFile => {
-    const file = openBootFile(path);
-    files.push(file);
-    return file;
-  };
-  try {
-    const kernel = open(machine.kernel);
-    const { initrd, cpus } = machine;
-    if (initrd === undefined) return loadKernel(memory, { kernel, cmdline, cpus, acpi });
-    const source = initrd instanceof Uint8Array ? { bytes: initrd } : open(initrd);
-    return loadKernel(memory, { kernel, initrd: source, cmdline, cpus, acpi });
-  } finally {
-    for (const { fd } of files) close(fd);
-  }
 }

@@ -33,6 +33,13 @@ export interface MachineDescription {
   hugePages?: "none" | "transparent" | "hugetlb";
   /** Path of a bzImage or ELF vmlinux; the bundled kernel where it is left out. */
   kernel?: string;
+  /**
+   * Where the kernel comes from if no `kernel` is given: from the first disk's own boot configuration, which brings its initrd and
+   * command line, or `bundled`. By default from the first disk of a machine whose root it is, and that runs no `command`.
+   */
+  kernelSource?: "disk" | "bundled";
+  /** With a kernel from the disk: which entry of its boot menu, by title, id or kernel; the default one if left out. */
+  bootEntry?: string;
   /** Path of an initial RAM disk, instead of the small one with tsvm's init. */
   initrd?: string;
   /** Added at the end of the kernel command line. */

@@ -7,6 +7,7 @@ import type { Socket } from "node:net";
 import type { AcpiPower } from "../devices/acpi-power.ts";
 import { vcpuLimit } from "../kvm/limits.ts";
 import { Kvm } from "../kvm/kvm.ts";
+import type { BootEntry } from "../disk/boot-entry/boot-entry.ts";
 import type { WindowSize } from "../devices/virtio/console.ts";
 import { TsvmError } from "../errors.ts";
 import { assemble, type Assembly } from "./assemble.ts";
@@ -112,6 +113,8 @@ export class Machine extends EventEmitter<MachineEvents> {
   readonly stopped: Promise<StopReport>;
   /** The kernel command line. */
   readonly commandLine: string;
+  /** What the first disk's boot configuration said, where the kernel comes from there. */
+  readonly bootEntry: BootEntry | undefined;
   readonly #assembly: Assembly;
   readonly #cleanup: Cleanup;
   readonly #session: GuestSession | undefined;
@@ -139,6 +142,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#cleanup = cleanup;
     this.#start = start;
     this.commandLine = assembly.commandLine;
+    this.bootEntry = typeof resolved.kernel === "string" ? undefined : resolved.kernel.entry;
     const guestOnly = (): void => undefined;
     this.#acpiPower = acpiPowerOf(assembly.plan, { powerOff: guestOnly, reset: guestOnly });
     this.stopped = new Promise((resolve) => {
@@ -390,7 +394,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     live.delete(this);
     const panic = this.#panics.map((watcher) => watcher.panic).find((line) => line !== undefined);
     this.#resolveStopped({
-      reason: panic !== undefined && this.#reason !== "command" ? "panic" : this.#reason!,
+      reason: this.#finalReason(panic),
       command: this.#command,
       panic,
       powerButton: this.#powerButton(),
@@ -398,6 +402,13 @@ export class Machine extends EventEmitter<MachineEvents> {
       timeline,
       exits,
     });
+  }
+
+  #finalReason(panic: string | undefined): StopReason {
+    const reason = this.#reason!;
+    // init says how the command ended and then resets: a processor's word may be here before what is in the pipe.
+    if (this.#command !== undefined && (reason === "reset" || reason === "shutdown")) return "command";
+    return panic !== undefined && reason !== "command" ? "panic" : reason;
   }
 
   #powerButton(): PowerButton {

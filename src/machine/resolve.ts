@@ -1,6 +1,7 @@
 /** Fills in a description's defaults: bundled files, init, kernel command line. */
 import { readFileSync } from "node:fs";
 import { cpioArchive } from "../boot/cpio.ts";
+import { findImageKernel, imageCommandLine, type ImageKernel } from "../disk/boot-entry/image-kernel.ts";
 import { rootDevice } from "../disk/root-device.ts";
 import { bundledFile } from "../images/bundled.ts";
 import { isSoftwareKvm } from "../kvm/host.ts";
@@ -20,8 +21,9 @@ export interface ResolvedMachine {
   readonly cpus: number;
   readonly memory: number;
   readonly hugePages: "none" | "transparent" | "hugetlb";
-  readonly kernel: string;
-  /** A path, or the bytes of one that tsvm makes. */
+  /** A path, or a kernel in the first disk. */
+  readonly kernel: string | ImageKernel;
+  /** A path, or the bytes of one that tsvm makes. That of a kernel in the disk comes with it, unless another is given. */
   readonly initrd: string | Uint8Array | undefined;
   readonly commandLine: string;
   readonly disks: readonly ResolvedDisk[];
@@ -48,8 +50,12 @@ const SOFTWARE_KVM_PARAMETERS = ["rodata=off", "clearcpuid=297,580,308,151"];
 
 /** Reads the bundled files where the description asks for them. Throws TsvmError. */
 export function resolveMachine(description: MachineDescription): ResolvedMachine {
-  const bundled = description.kernel === undefined;
-  const ownInit = description.initrd === undefined && (bundled || description.command !== undefined);
+  const inDisk = kernelInDisk(description);
+  const bundled = description.kernel === undefined && inDisk === undefined;
+  const ownInit =
+    inDisk === undefined &&
+    description.initrd === undefined &&
+    (bundled || description.command !== undefined);
   if (bundled && description.cpus > BUNDLED_KERNEL_CPUS) {
     throw new DescriptionError(
       `cpus: ${description.cpus} are more than the ${BUNDLED_KERNEL_CPUS} that the bundled kernel uses`,
@@ -80,7 +86,10 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
       serial: "tsvm-root",
     });
   }
-  const root = disks[0] === undefined ? "" : (description.rootDevice ?? rootDevice(disks[0].path));
+  const root =
+    disks[0] === undefined || inDisk !== undefined
+      ? ""
+      : (description.rootDevice ?? rootDevice(disks[0].path));
   if (ownInit && description.console === "serial") {
     throw new DescriptionError(
       "console: tsvm's init has its shell on the virtio console, not on the serial port",
@@ -89,18 +98,22 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
   }
   const rootReadOnly = disks[0]?.readOnly ?? true;
   const parameters = [
+    // Before ours: the last console= is the one that init gets.
+    ...(inDisk === undefined ? [] : [imageCommandLine(inDisk)]),
     ...COMMON_PARAMETERS,
     ...(bundled ? BUNDLED_PARAMETERS : []),
     ...(bundled && description.memory > HOLE_START ? LARGE_MEMORY_PARAMETERS : []),
     ...(bundled && isSoftwareKvm() ? SOFTWARE_KVM_PARAMETERS : []),
-    ...(!ownInit && disks.length > 0 ? [`root=${root}`, rootReadOnly ? "ro" : "rw"] : []),
+    ...(!ownInit && inDisk === undefined && disks.length > 0
+      ? [`root=${root}`, rootReadOnly ? "ro" : "rw"]
+      : []),
     ...(description.append === undefined ? [] : [description.append]),
   ];
   return {
     cpus: description.cpus,
     memory: description.memory,
     hugePages: description.hugePages ?? "none",
-    kernel: description.kernel ?? bundledFile("vmlinux"),
+    kernel: description.kernel ?? inDisk ?? bundledFile("vmlinux"),
     initrd: ownInit ? initramfsWithInit() : description.initrd,
     commandLine: parameters.join(" "),
     disks,
@@ -109,6 +122,29 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
     acpi: description.acpi ?? !bundled,
     run: ownInit ? encodeRun(runRequest(description, { root, bundledRoot, rootReadOnly })) : undefined,
   };
+}
+
+/** The first disk's own kernel, where the description wants that. */
+function kernelInDisk(description: MachineDescription): ImageKernel | undefined {
+  const { kernel, kernelSource, command, root, disks = [], bootEntry, rootDevice } = description;
+  const disk = disks[0];
+  const wanted =
+    kernelSource ?? (disk === undefined || command !== undefined || root === "bundled" ? "bundled" : "disk");
+  if (kernel !== undefined || wanted === "bundled") {
+    if (bootEntry === undefined) return undefined;
+    throw new DescriptionError("bootEntry: the kernel does not come from a disk", "leave it out");
+  }
+  if (disk === undefined)
+    throw new DescriptionError("kernelSource: there is no disk to take the kernel from");
+  if (command !== undefined) {
+    throw new DescriptionError(
+      "kernelSource: a command needs tsvm's init, and a kernel from the disk starts the disk's own",
+    );
+  }
+  const found = findImageKernel(disk.path, bootEntry);
+  if (rootDevice === undefined) return found;
+  const commandLine = `${found.entry.commandLine} root=${rootDevice}`;
+  return { ...found, entry: { ...found.entry, commandLine, root: undefined } };
 }
 
 /** tsvm's init, and the console that the kernel opens for it. */

@@ -7,16 +7,27 @@ export class NoKernelError extends TsvmError {
   readonly image: string;
   readonly lookedAt: readonly LookedAt[];
 
-  constructor(image: string, lookedAt: readonly LookedAt[], what = "no kernel was found in it") {
+  constructor(image: string, lookedAt: readonly LookedAt[]) {
     const lines = lookedAt.flatMap(({ volume, description, findings }) => [
       `  ${volume}: ${description}`,
       ...findings.map((finding) => `    ${finding}`),
     ]);
-    super("ERR_NO_KERNEL", [`${image}: ${what}. Looked at:`, ...lines].join("\n"), {
-      hint: "give a kernel with --kernel",
+    super("ERR_NO_KERNEL", [`${image}: no kernel was found in it. Looked at:`, ...lines].join("\n"), {
+      hint: "give one with --kernel PATH, or boot the disk with the bundled one: --kernel bundled",
     });
     this.image = image;
     this.lookedAt = lookedAt;
+  }
+}
+
+/** There are kernels in an image, but not the one that was asked for. */
+export class NoBootEntryError extends TsvmError {
+  override name = "NoBootEntryError";
+
+  constructor(image: string, wanted: string, titles: readonly string[]) {
+    super("ERR_NO_BOOT_ENTRY", `${image}: no boot entry is called "${wanted}"`, {
+      hint: `there are: ${titles.map((title) => `"${title}"`).join(", ")}`,
+    });
   }
 }
 

@@ -762,6 +762,6 @@ describe("nothing to boot", () => {
   it("an entry that was asked for and is not there", () => {
     const image = fakeImage([{ number: 1, files: { "/vmlinuz-1": KERNEL, "/vmlinuz-2": KERNEL } }]);
     expect(findKernel(image, { entry: "vmlinuz-1" }).entry.kernel.path).toBe("/vmlinuz-1");
-    expect(() => findKernel(image, { entry: "nope" })).toThrow('no entry "nope" was found in it');
+    expect(() => findKernel(image, { entry: "nope" })).toThrow('no boot entry is called "nope"');
   });
 });

@@ -1,7 +1,7 @@
 /** Finds what an image would boot. docs/kernel-in-image.md says in which order. */
 import type { BootEntry, LookedAt } from "./boot-entry.ts";
 import { checkCandidate, type Candidate } from "./candidate.ts";
-import { NoKernelError } from "./errors.ts";
+import { NoBootEntryError, NoKernelError } from "./errors.ts";
 import { grubCandidates } from "./grub/grub.ts";
 import { kernelFileCandidates } from "./kernel-files.ts";
 import { Search, type SearchableImage } from "./search.ts";
@@ -25,16 +25,18 @@ export interface FoundKernel {
 
 /**
  * The kernel, initrds and command line that the image starts with.
- * @throws {NoKernelError} if there is none; it says where one was looked for.
+ * @throws {NoKernelError} if there is none; it says where one was looked for. @throws {NoBootEntryError} if only others are there.
  */
 export function findKernel(image: SearchableImage, { entry: wanted }: FindKernelOptions = {}): FoundKernel {
   return image.withAllowance(ALLOWANCE, () => {
     const search = new Search(image);
+    const others = new Set<string>();
     for (const entry of entries(search)) {
       if (wanted === undefined || isWanted(entry, wanted)) return { entry, lookedAt: search.lookedAt() };
+      if (others.size < MAX_ENTRIES) others.add(entry.title);
     }
-    const what = wanted === undefined ? undefined : `no entry "${wanted}" was found in it`;
-    throw new NoKernelError(image.name, search.lookedAt(), what);
+    if (wanted !== undefined && others.size > 0) throw new NoBootEntryError(image.name, wanted, [...others]);
+    throw new NoKernelError(image.name, search.lookedAt());
   });
 }
 
