@@ -1,7 +1,7 @@
 /**
  * Run inside the test bed: boots a Debian image twice and works on its console as a person would.
  *
- *   node debian-session.mjs IMAGE ROOT-DEVICE PASSWORD OUTPUT-DIRECTORY
+ *   node debian-session.mjs IMAGE ROOT-PARTITION PASSWORD OUTPUT-DIRECTORY
  *
  * First boot: logs in, asks systemd for failed units, and powers off from inside. Second boot: waits for the login, and has tsvm shut
  * the guest down. Afterwards e2fsck looks at the root. Results: result.json; consoles: inside.log, outside.log.
@@ -10,8 +10,7 @@ import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const [image, rootDevice, password, output] = process.argv.slice(2);
-const stem = image.replace(/\.img$/, "");
+const [image, rootPartition, password, output] = process.argv.slice(2);
 const STEP_LIMIT_MS = 240_000;
 /** The emulated processor sometimes fails a nested guest, QEMU's own as well. */
 const ATTEMPTS = 3;
@@ -24,8 +23,8 @@ class Session {
   #seen = 0;
 
   constructor() {
-    const machine = ["-c", "2", "-m", "1G", "--shutdown-timeout", "180s", "--root", rootDevice];
-    const args = ["boot", "-k", `${stem}.vmlinuz`, "-i", `${stem}.initrd`, ...machine, image];
+    // Kernel, initrd and command line come from the image.
+    const args = ["boot", "-c", "2", "-m", "1G", "--shutdown-timeout", "180s", image];
     this.started = performance.now();
     this.child = spawn("tsvm", args, { stdio: ["pipe", "pipe", "pipe"] });
     this.child.stdout.setEncoding("latin1").on("data", (text) => (this.console += text));
@@ -106,11 +105,10 @@ async function fromOutside(session) {
   return { status: await session.end(), stderr: session.stderr };
 }
 
-/** e2fsck of the partition that the guest called `rootDevice`. */
+/** e2fsck of the root's partition. */
 function checkRoot() {
-  const number = Number(/\d+$/.exec(rootDevice)[0]);
   const table = JSON.parse(execFileSync("sfdisk", ["--json", image], { encoding: "utf8" })).partitiontable;
-  const partition = table.partitions.find(({ node }) => node.endsWith(`${number}`));
+  const partition = table.partitions.find(({ node }) => node.endsWith(rootPartition));
   const { status, stdout, stderr } = spawnSync(
     "e2fsck",
     ["-fn", `${image}?offset=${partition.start * 512}`],

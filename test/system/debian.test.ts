@@ -28,10 +28,6 @@ suite("a Debian system", [TEST_BED], () => {
     const build = ["--root-password", PASSWORD, image];
     execFileSync(join(ROOT, "scripts/build-debian-image"), build, { stdio: ["ignore", "ignore", "pipe"] });
     const root = linuxPartition(image);
-    const inputs = ["img", "vmlinuz", "initrd"].flatMap((suffix) => [
-      "--in",
-      `${files.path(`debian.${suffix}`)}:/guest/debian.${suffix}`,
-    ]);
     const session = [
       "node",
       "test/support/debian-session.mjs",
@@ -42,7 +38,16 @@ suite("a Debian system", [TEST_BED], () => {
     ];
     const run = await inTestBed(
       [
-        ...[...inputs, "--out", `/results:${files.path("results")}`, "--memory", "4G", "--timeout", "25m"],
+        ...[
+          "--in",
+          `${image}:/guest/debian.img`,
+          "--out",
+          `/results:${files.path("results")}`,
+          "--memory",
+          "4G",
+          "--timeout",
+          "25m",
+        ],
         ...["--", "sh", "-c", 'mkdir /results && exec "$@"', "sh", ...session],
       ],
       { temporary: files.directory },
@@ -77,7 +82,7 @@ suite("a Debian system", [TEST_BED], () => {
   });
 });
 
-/** The guest's name of the image's one Linux partition. */
+/** The number of the image's one Linux partition. */
 function linuxPartition(image: string): string {
   const table = JSON.parse(execFileSync("sfdisk", ["--json", image], { encoding: "utf8" })) as {
     partitiontable: { partitions: { node: string; type: string }[] };
@@ -85,5 +90,5 @@ function linuxPartition(image: string): string {
   // Linux file system data, or root of x86-64.
   const types = ["0FC63DAF-8483-4772-8E79-3D69D8477DE4", "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"];
   const partition = table.partitiontable.partitions.find(({ type }) => types.includes(type));
-  return `/dev/vda${/\d+$/.exec(partition!.node)![0]}`;
+  return /\d+$/.exec(partition!.node)![0];
 }
