@@ -45,6 +45,13 @@ describe("flags as a machine description", () => {
     expect(booted.disks).toEqual([{ path: disk }, { path: "other" }]);
     expect(booted.root).toBeUndefined();
     expect(booted.kernel).toBeUndefined();
+    const { kernel: path, kernelSource } = describeMachine(
+      disk,
+      { ...FLAGS, kernel: "bundled" },
+      undefined,
+      false,
+    );
+    expect({ path, kernelSource }).toEqual({ path: undefined, kernelSource: "bundled" });
   });
 
   it("adds --disk behind the bundled root", () => {

@@ -99,8 +99,34 @@ function buildProgram(done: (status: number) => void): Command {
       const { doctorCommand } = await import("./doctor-command.ts");
       done(doctorCommand(options));
     });
+  addImageCommands(program.command("image").description("look into disk images, without mounting them"));
   for (const command of program.commands) command.exitOverride().showHelpAfterError("(--help tells more)");
   return program;
+}
+
+function addImageCommands(image: Command): void {
+  const load = (): Promise<typeof import("./image-command.ts")> => import("./image-command.ts");
+  image
+    .command("ls <image> [path]")
+    .description("list a directory, or the partitions; IMAGE:2 is its second partition")
+    .option("--json", "print a JSON document")
+    .action(async (reference: string, path: string | undefined, options: { json?: boolean }) => {
+      (await load()).imageLsCommand(reference, path, options);
+    });
+  image
+    .command("cat <image> <path>")
+    .description("print a file; IMAGE:2 is the second partition of IMAGE")
+    .action(async (reference: string, path: string) => {
+      await (await load()).imageCatCommand(reference, path);
+    });
+  image
+    .command("kernels <image>")
+    .description("list what the image can boot, the default first")
+    .option("--json", "print a JSON document")
+    .action(async (file: string, options: { json?: boolean }) => {
+      (await load()).imageKernelsCommand(file, options);
+    });
+  for (const command of image.commands) command.exitOverride().showHelpAfterError("(--help tells more)");
 }
 
 function collect(value: string, previous: string[]): string[] {

@@ -14,13 +14,25 @@ export interface ImageKernel {
   readonly entry: BootEntry;
 }
 
-/** Opens the image for as long as `action` runs. Throws a DiskError or FilesystemError where it cannot be read. */
-export function withDiskImage<T>(path: string, action: (image: DiskImage) => T): T {
+/** Opens an image to look into it. Throws a DiskError or FilesystemError where it cannot be read. */
+export function openDiskImage(path: string): { image: DiskImage; close(): void } {
   const { fd, size } = openDisk(path, { readOnly: true, ephemeral: false });
+  const close = (): void => closeSync(fd);
   try {
-    return action(new DiskImage(path, fileSource(path, fd, size)));
+    return { image: new DiskImage(path, fileSource(path, fd, size)), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** Opens the image for as long as `action`, which is synchronous, runs. */
+export function withDiskImage<T>(path: string, action: (image: DiskImage) => T): T {
+  const { image, close } = openDiskImage(path);
+  try {
+    return action(image);
   } finally {
-    closeSync(fd);
+    close();
   }
 }
 
