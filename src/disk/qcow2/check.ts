@@ -17,22 +17,21 @@ export interface CheckResult {
 /** Looks at all tables; nobody writes to the image meanwhile. Undefined for an image that is too large for it. */
 export function checkImage(file: ImageFile, header: Qcow2Header): CheckResult | undefined {
   const table = readRefcountTable(file, header);
-  const entries: ActiveEntry[] = [];
-  const references = countReferences(file, header, table, (entry) => entries.push(entry));
+  const stored = readCounts(file, header, table, Math.ceil(file.size / header.clusterSize));
+  const corruptions: string[] = [];
+  const checkFlag = ({ what, cluster, copied, compressed }: ActiveEntry): void => {
+    const alone = !compressed && stored[cluster] === 1;
+    if (copied === alone) return;
+    corruptions.push(`${what()}: COPIED is ${copied}, the reference count ${stored[cluster]}`);
+  };
+  const references = countReferences(file, header, table, checkFlag);
   if (references === undefined) return undefined;
-  const corruptions = [...references.problems];
-  const stored = readCounts(file, header, table, references.counts.length);
+  corruptions.push(...references.problems);
   let leaks = 0;
-  for (const [cluster, count] of references.counts.entries()) {
-    const has = stored[cluster]!;
+  for (let cluster = 0; cluster < references.counts.length; cluster++) {
+    const [has, count] = [stored[cluster]!, references.counts[cluster]!];
     if (has < count) corruptions.push(`cluster ${cluster}: reference count ${has}, ${count} references`);
     else if (has > count) leaks += 1;
-  }
-  for (const { what, cluster, copied, compressed } of entries) {
-    const alone = !compressed && stored[cluster] === 1;
-    if (copied !== alone) {
-      corruptions.push(`${what}: COPIED is ${copied}, the reference count ${stored[cluster]}`);
-    }
   }
   return { corruptions, leaks };
 }

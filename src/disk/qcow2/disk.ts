@@ -442,7 +442,6 @@ export class Qcow2Disk implements BlockBackend {
       this.#part.add(address, visible);
       this.#reader.read(this.#layer, this.#part, offset);
       memset(address + visible, 0, length - visible);
-      this.#ordered = true;
     }
     return length;
   }
@@ -494,13 +493,15 @@ export class Qcow2Disk implements BlockBackend {
     const size = this.#clusterSize;
     const cluster = refcounts.allocate(1);
     const host = cluster * size;
-    try {
-      if (old !== 0 || !refcounts.allocatedZero) this.#copyTable(old, host);
-    } catch (error) {
-      refcounts.release(cluster, 1);
-      throw error;
+    if (old !== 0 || !refcounts.allocatedZero) {
+      try {
+        this.#copyTable(old, host);
+      } catch (error) {
+        refcounts.release(cluster, 1);
+        throw error;
+      }
+      this.#ordered = true;
     }
-    this.#ordered = true;
     clusters.l1.set(index, copiedHigh(host), host % 2 ** 32);
     metadata.add(cluster);
     if (old === 0) return;

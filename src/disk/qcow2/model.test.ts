@@ -33,7 +33,12 @@ const M = 2 ** 20;
 const VARIANTS: readonly Variant[] = [
   { name: "as qemu-img makes it", options: "compat=1.1", size: 12 * M },
   { name: "version 2", options: "compat=0.10", size: 6 * M },
-  { name: "version 2 over a backing file", options: "compat=0.10,cluster_size=4k", size: 2 * M, backing: "raw" },
+  {
+    name: "version 2 over a backing file",
+    options: "compat=0.10,cluster_size=4k",
+    size: 2 * M,
+    backing: "raw",
+  },
   { name: "clusters of 512 bytes", options: "cluster_size=512", size: 3 * M, l2CacheBytes: 8192 },
   { name: "clusters of 512 bytes, 64-bit counts", options: "cluster_size=512,refcount_bits=64", size: 2 * M },
   { name: "clusters of 1 KiB, 1-bit counts", options: "cluster_size=1k,refcount_bits=1", size: 3 * M },
@@ -55,7 +60,13 @@ const VARIANTS: readonly Variant[] = [
     backing: "raw",
     backingSize: M + 777,
   },
-  { name: "over a longer qcow2 file", options: "cluster_size=8k", size: M + 5 * SECTOR, backing: "qcow2", backingSize: 3 * M },
+  {
+    name: "over a longer qcow2 file",
+    options: "cluster_size=8k",
+    size: M + 5 * SECTOR,
+    backing: "qcow2",
+    backingSize: 3 * M,
+  },
   { name: "over a zlib-compressed file", options: "cluster_size=4k", size: 2 * M, backing: "compressed" },
   { name: "over a zstd-compressed file", options: "cluster_size=64k", size: 2 * M, backing: "zstd" },
   { name: "compressed", options: "cluster_size=16k", size: 2 * M, compressed: true },
@@ -108,7 +119,8 @@ suite("Qcow2Disk against a model", [QEMU_IMG, QEMU_IO], () => {
       content.copy(model);
       if (backing === "raw") writeFileSync(base, content);
       else {
-        const type = backing === "zstd" ? ["-c", "-o", "compression_type=zstd"] : backing === "compressed" ? ["-c"] : [];
+        const type =
+          backing === "zstd" ? ["-c", "-o", "compression_type=zstd"] : backing === "compressed" ? ["-c"] : [];
         qemuImg("convert", "-f", "raw", "-O", "qcow2", ...type, raw, base);
       }
       args.push("-b", base, "-F", backing === "raw" ? "raw" : "qcow2");
@@ -165,7 +177,8 @@ suite("Qcow2Disk against a model", [QEMU_IMG, QEMU_IO], () => {
             bytes.copy(model, offset);
           } else if (kind < 60) {
             const seen = access!.read(offset, length);
-            if (!seen.equals(model.subarray(offset, end))) expect.fail(`step ${step}: read of ${length} at ${offset}`);
+            if (!seen.equals(model.subarray(offset, end)))
+              expect.fail(`step ${step}: read of ${length} at ${offset}`);
           } else if (kind < 72) {
             access!.writeZeroes(offset, length, random.below(2) === 0);
             model.fill(0, offset, end);

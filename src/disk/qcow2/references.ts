@@ -26,7 +26,8 @@ export interface References {
 
 /** What an L1 or L2 entry of the active table looks like; `compressed` ones must not have the flag. */
 export interface ActiveEntry {
-  readonly what: string;
+  /** For people; good until the visitor returns. */
+  readonly what: () => string;
   readonly cluster: number;
   readonly copied: boolean;
   readonly compressed: boolean;
@@ -47,29 +48,29 @@ export function countReferences(
 
   const counts = new Uint32Array(total);
   const problems: string[] = [];
-  const add = (what: string, offset: number, length: number): boolean => {
+  const add = (what: () => string, offset: number, length: number): boolean => {
     const first = Math.floor(offset / clusterSize);
     const end = Math.ceil((offset + length) / clusterSize);
     if (end > total) {
-      problems.push(`${what} at ${offset} is behind the end of the file`);
+      problems.push(`${what()} at ${offset} is behind the end of the file`);
       return false;
     }
     for (let cluster = first; cluster < end; cluster++) counts[cluster]! += 1;
     return true;
   };
-  const addAligned = (what: string, offset: number): boolean => {
+  const addAligned = (what: () => string, offset: number): boolean => {
     if (offset % clusterSize === 0) return add(what, offset, clusterSize);
-    problems.push(`${what} at ${offset} is not at a cluster boundary`);
+    problems.push(`${what()} at ${offset} is not at a cluster boundary`);
     return false;
   };
 
-  add("the header", 0, clusterSize);
-  add("the refcount table", header.refcountTableOffset, header.refcountTableClusters * clusterSize);
+  add(() => "the header", 0, clusterSize);
+  add(() => "the refcount table", header.refcountTableOffset, header.refcountTableClusters * clusterSize);
   for (let index = 0; index < refcountTable.entries; index++) {
     const offset = refcountTable.high(index) * 2 ** 32 + refcountTable.low(index);
-    if (offset !== 0) addAligned(`refcount block ${index}`, offset);
+    if (offset !== 0) addAligned(() => `refcount block ${index}`, offset);
   }
-  if (bytes > 0) add("the snapshot table", header.snapshotsOffset, bytes);
+  if (bytes > 0) add(() => "the snapshot table", header.snapshotsOffset, bytes);
 
   const buffer = allocateNative(clusterSize);
   const view = new DataView(buffer.buffer);
@@ -77,26 +78,28 @@ export function countReferences(
   const addL1 = (name: string, offset: number, entries: number, active: boolean): void => {
     const l1 = new EntryTable(file, offset, entries);
     l1.read();
-    add(`${name} L1 table`, offset, entries * ENTRY_BYTES);
+    add(() => `${name} L1 table`, offset, entries * ENTRY_BYTES);
     const seen = new Set<number>();
-    for (let index = 0; index < entries; index++) {
+    let index = 0;
+    let at = 0;
+    const describeTable = (): string => `${name} L2 table ${index}`;
+    const describeEntry = (): string => `${describeTable()}, entry ${at / ENTRY_BYTES}`;
+    for (; index < entries; index++) {
       const table = entryOffset(l1.high(index), l1.low(index));
       if (table === 0) continue;
-      const what = `${name} L2 table ${index}`;
-      if (seen.has(table)) problems.push(`${what} at ${table} is there twice`);
-      if (!addAligned(what, table) || seen.has(table)) continue;
+      if (seen.has(table)) problems.push(`${describeTable()} at ${table} is there twice`);
+      if (!addAligned(describeTable, table) || seen.has(table)) continue;
       seen.add(table);
       const copied = (l1.high(index) & COPIED_HIGH) !== 0;
-      if (active) visit({ what, cluster: table / clusterSize, copied, compressed: false });
+      if (active) visit({ what: describeTable, cluster: table / clusterSize, copied, compressed: false });
       file.read(buffer.address, clusterSize, table);
-      for (let at = 0; at < clusterSize; at += ENTRY_BYTES) {
+      for (at = 0; at < clusterSize; at += ENTRY_BYTES) {
         const [high, low] = [view.getUint32(at), view.getUint32(at + 4)];
-        if (high === 0 && low === 0) continue;
-        addEntry(`${name} entry ${at / ENTRY_BYTES} of L2 table ${index}`, high, low, active);
+        if (high !== 0 || low !== 0) addEntry(describeEntry, high, low, active);
       }
     }
   };
-  const addEntry = (what: string, high: number, low: number, active: boolean): void => {
+  const addEntry = (what: () => string, high: number, low: number, active: boolean): void => {
     const copied = (high & COPIED_HIGH) !== 0;
     if ((high & COMPRESSED_HIGH) !== 0) {
       decodeCompressed(high, low, header.clusterBits, range);
@@ -108,7 +111,9 @@ export function countReferences(
       }
       return;
     }
-    if ((low & ZERO_LOW) !== 0 && header.version < 3) problems.push(`${what} has the zero flag in version 2`);
+    if ((low & ZERO_LOW) !== 0 && header.version < 3) {
+      problems.push(`${what()} has the zero flag in version 2`);
+    }
     const offset = entryOffset(high, low);
     if (offset === 0) return;
     if (addAligned(what, offset) && active) {

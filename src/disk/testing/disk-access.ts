@@ -4,11 +4,12 @@ import { allocateNative } from "../../ffi/native-buffer.ts";
 import type { BlockBackend } from "../backend.ts";
 
 const ARENA = 4 * 2 ** 20;
+const arena = allocateNative(ARENA);
 
 export class DiskAccess {
   readonly disk: BlockBackend;
-  readonly #arena = allocateNative(ARENA);
-  readonly #memory = Buffer.from(this.#arena.buffer);
+  readonly #arena = arena;
+  readonly #memory = Buffer.from(arena.buffer);
   readonly #vector = new IoVector();
 
   constructor(disk: BlockBackend) {
