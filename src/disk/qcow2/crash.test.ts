@@ -45,6 +45,8 @@ interface Variant {
   /** A flush after every request: each has to bring its own order. */
   readonly flushEach?: boolean;
   readonly noPunch?: boolean;
+  /** Writes one sector and discards it, in turns, until clusters are used again. */
+  readonly recycle?: boolean;
   /** Only writes, one behind the other. */
   readonly append?: boolean;
 }
@@ -64,6 +66,15 @@ const VARIANTS: readonly Variant[] = [
     flushEach: true,
     noPunch: true,
     largest: 20,
+  },
+  {
+    name: "using clusters again",
+    options: "cluster_size=512",
+    size: 32 * K,
+    flushEach: true,
+    noPunch: true,
+    recycle: true,
+    largest: 1,
   },
   {
     name: "flushing each time, with a snapshot",
@@ -157,6 +168,7 @@ suite("Qcow2Disk, stopped at any moment", [QEMU_IMG, QEMU_IO], () => {
         { path: top!.path, fd: top!.fd, size: top!.fileSize, growable: true },
         (event) => steps.push(event),
       );
+      if (variant.noPunch === true) file.punchHole = () => undefined;
       const disk = new Qcow2Disk({
         file,
         header: top!.header!,
@@ -168,16 +180,20 @@ suite("Qcow2Disk, stopped at any moment", [QEMU_IMG, QEMU_IO], () => {
       const current = valuesOf(access.content(), "at the beginning");
       const initial = current.slice();
       let end = 0;
-      for (
-        let operation = 1;
-        operation <= (variant.flushEach === true ? OPERATIONS / 2 : OPERATIONS);
-        operation++
-      ) {
-        const first = variant.append === true ? end : random.below(sectors);
+      let last = 0;
+      const operations = OPERATIONS * (variant.recycle === true ? 6 : variant.flushEach === true ? 0.5 : 1);
+      for (let operation = 1; operation <= operations; operation++) {
+        const again = variant.recycle === true && operation % 2 === 0;
+        const first = variant.append === true ? end : again ? last : random.below(sectors);
+        last = first;
         const count = Math.min(sectors - first, 1 + random.below(variant.largest));
         if (count === 0) break;
         end = first + count;
-        const kind = variant.append === true ? 0 : random.below(variant.flushEach === true ? 8 : 10);
+        const kind = again
+          ? 7
+          : variant.append === true || variant.recycle === true
+            ? 0
+            : random.below(variant.flushEach === true ? 8 : 10);
         if (kind < 5) {
           const bytes = Buffer.alloc(count * SECTOR);
           const values = new Uint32Array(count).map((_, index) => operation * 0x1_0000 + index);
@@ -327,7 +343,7 @@ suite("Qcow2Disk, stopped at any moment", [QEMU_IMG, QEMU_IO], () => {
           loose = [];
         };
         let losses = 0;
-        const trialsBeforeSync = variant.size > 2 ** 20 ? 1 : 4;
+        const trialsBeforeSync = variant.size > 2 ** 20 || variant.recycle === true ? 1 : 4;
         const lose = (index: number): void => {
           copyFileSync(at("stable"), at("cut"));
           const cut = openSync(at("cut"), "r+");
