@@ -96,6 +96,8 @@ export class Qcow2Disk implements BlockBackend {
   readonly #side: WriteSide | undefined;
   readonly #report: (error: ImageIoError) => void;
   readonly #frees = new PendingFrees();
+  /** Clusters of L2 tables that have been copied, and lose a reference as {@link #frees} do. */
+  readonly #replacedTables: number[] = [];
   readonly #extents = new ExtentList();
   readonly #part = new IoVector();
   readonly #range = { offset: 0, bytes: 0 };
@@ -146,8 +148,7 @@ export class Qcow2Disk implements BlockBackend {
   flush(): number {
     if (this.#side === undefined) return 0;
     try {
-      const { refcounts } = this.#begin();
-      this.#flush(refcounts);
+      this.#flush(this.#begin());
       return 0;
     } catch (error) {
       return this.#writeFailed(error);
@@ -181,7 +182,7 @@ export class Qcow2Disk implements BlockBackend {
     if (this.#side === undefined || this.#broken) return 0;
     try {
       const { refcounts } = this.#side;
-      this.#flush(refcounts);
+      this.#flush(this.#side);
       refcounts.releaseReserve();
       this.#writeCounts(refcounts);
       this.#file.sync();
@@ -341,7 +342,7 @@ export class Qcow2Disk implements BlockBackend {
       Math.ceil((within + vector.bytes) / size),
       clusters.sliceEntries - (start % clusters.sliceEntries),
     );
-    const count = this.#countAllocating(start, at, wanted);
+    const count = this.#countAllocating(start, at, wanted, side);
     const first = side.refcounts.allocate(count);
     const taken = side.refcounts.allocated;
     const bytes = Math.min(vector.bytes, taken * size - within);
@@ -356,14 +357,14 @@ export class Qcow2Disk implements BlockBackend {
   }
 
   /** How many entries from `at` on need a new cluster. All of them are checked; what they replace decides about ordering. */
-  #countAllocating(start: number, at: number, wanted: number): number {
+  #countAllocating(start: number, at: number, wanted: number, side: WriteSide): number {
     const { view } = this.#clusters.cache;
     let count = 0;
     for (; count < wanted; count++) {
       const high = view.getUint32(at + count * 8);
       const low = view.getUint32(at + count * 8 + 4);
       if (count > 0 && (isWritable(high, low) || isPreallocatedZero(high, low))) break;
-      this.#checkReplaced(start + count, high, low);
+      this.#checkReplaced(start + count, high, low, side);
       if (!this.#readsAsZero(start + count, high, low)) this.#ordered = true;
     }
     return count;
@@ -473,16 +474,18 @@ export class Qcow2Disk implements BlockBackend {
     if (host !== 0) this.#frees.add(host / this.#clusterSize, 1);
   }
 
-  /** Throws a CorruptImageError if what this entry refers to cannot be. */
-  #checkReplaced(cluster: number, high: number, low: number): void {
+  /** Throws a CorruptImageError if what this entry refers to cannot be guest data. */
+  #checkReplaced(cluster: number, high: number, low: number, { metadata }: WriteSide): void {
     if ((high & COMPRESSED_HIGH) !== 0) {
-      const { offset } = decodeCompressed(high, low, this.#header.clusterBits, this.#range);
-      if (offset < this.#file.size) return;
+      const { offset, bytes } = decodeCompressed(high, low, this.#header.clusterBits, this.#range);
+      const first = Math.floor(offset / this.#clusterSize);
+      const end = Math.ceil((offset + bytes) / this.#clusterSize);
+      if (offset < this.#file.size && !metadata.overlaps(first, end - first)) return;
       throw new CorruptImageError(this.#file.path, `guest cluster ${cluster} is at ${offset}`);
     }
     if ((low & ZERO_LOW) !== 0) this.#layer.checkZeroFlag(cluster);
     const host = entryOffset(high, low);
-    if (host !== 0) this.#layer.checkHost(cluster, host, low);
+    if (host !== 0) this.#checkTarget(cluster, host, low, metadata);
   }
 
   /** Makes L2 table `index` one that may be changed: a new one, or a copy of one that a snapshot uses too. */
@@ -506,8 +509,7 @@ export class Qcow2Disk implements BlockBackend {
     metadata.add(cluster);
     if (old === 0) return;
     clusters.moveL2(index, host);
-    metadata.remove(old / size);
-    this.#frees.add(old / size, 1);
+    this.#replacedTables.push(old / size);
   }
 
   /** Copies one table in the file, where nothing of it waits to be written; from 0: zeros. */
@@ -565,7 +567,7 @@ export class Qcow2Disk implements BlockBackend {
       ) {
         continue;
       }
-      this.#checkReplaced(cluster, high, low);
+      this.#checkReplaced(cluster, high, low, side);
       if (!owned) {
         this.#ownTable(Math.floor(cluster / clusters.l2Entries), side);
         slot = clusters.slotOf(cluster);
@@ -635,8 +637,8 @@ export class Qcow2Disk implements BlockBackend {
   }
 
   /** What waits in memory is bounded, whether the guest flushes or not. */
-  #keepBounded({ refcounts }: WriteSide): void {
-    if (this.#frees.runs > MAX_PENDING_FREES) this.#flush(refcounts);
+  #keepBounded(side: WriteSide): void {
+    if (this.#frees.runs > MAX_PENDING_FREES) this.#flush(side);
     else if (this.#clusters.cache.dirtyCount * 4 > this.#clusters.cache.slots * 3) this.#commit();
   }
 
@@ -660,14 +662,22 @@ export class Qcow2Disk implements BlockBackend {
     refcounts.unstable = true;
   }
 
-  #flush(refcounts: Refcounts): void {
+  #flush({ refcounts, metadata }: WriteSide): void {
     this.#commit();
     // With this flush, counts for what comes next become stable at no cost.
     if (refcounts.topUp()) refcounts.writeBlocks();
     this.#file.sync();
     if (!refcounts.dirty) refcounts.unstable = false;
     this.#ordered = false;
-    this.#frees.drain((first, count) => refcounts.lower(first, count, true));
+    this.#frees.drain((first, count) => {
+      refcounts.lower(first, count, true);
+    });
+    while (this.#replacedTables.length > 0) {
+      const cluster = this.#replacedTables.pop()!;
+      metadata.remove(cluster);
+      refcounts.lower(cluster, 1);
+      if (refcounts.isUsed(cluster)) metadata.add(cluster); // by a snapshot
+    }
   }
 }
 

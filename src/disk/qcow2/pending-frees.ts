@@ -17,9 +17,8 @@ export class PendingFrees {
     }
   }
 
-  /** Forgets them, one after the other. */
+  /** Forgets each before it is lowered: one that fails is leaked, and never lowered twice. */
   drain(lower: (first: number, count: number) => void): void {
-    for (let index = 0; index < this.#first.length; index++) lower(this.#first[index]!, this.#count[index]!);
-    this.#first.length = this.#count.length = 0;
+    while (this.#first.length > 0) lower(this.#first.pop()!, this.#count.pop()!);
   }
 }

@@ -119,6 +119,12 @@ export class Refcounts {
    * Throws a CorruptImageError where a count is zero already, and an ImageIoError.
    */
   lower(first: number, count: number, punch = false): void {
+    if (this.#metadata.overlaps(first, count)) {
+      throw new CorruptImageError(
+        this.#file.path,
+        `of the clusters ${first} to ${first + count - 1}, which guest data was in, one holds a table`,
+      );
+    }
     let unused = first;
     for (let cluster = first; cluster < first + count; cluster++) {
       const slot = this.#slotOf(cluster);
@@ -140,6 +146,15 @@ export class Refcounts {
       } else if (cluster < this.#hint) this.#hint = cluster;
     }
     if (punch) this.#punch(unused, first + count);
+  }
+
+  /** Whether the count of `cluster` is not zero. */
+  isUsed(cluster: number): boolean {
+    const slot = this.#slotOf(cluster);
+    if (slot === NONE) return false;
+    return (
+      this.#width.get(this.#cache.view, slot * this.#cache.sliceBytes, cluster % this.#sliceEntries) !== 0
+    );
   }
 
   get dirty(): boolean {
@@ -324,8 +339,8 @@ export class Refcounts {
     if (this.#file.growable) this.#untouched = Math.max(this.#untouched, end * size);
     this.#hint = end;
     const retired = old.offset / size;
-    this.lower(retired, oldClusters);
     for (let cluster = retired; cluster < retired + oldClusters; cluster++) this.#metadata.remove(cluster);
+    this.lower(retired, oldClusters);
     return this.#hint;
   }
 

@@ -5,7 +5,7 @@ import { EntryTable } from "./entry-table.ts";
 import { ENTRY_BYTES, entryOffset } from "./format.ts";
 import type { Qcow2Header } from "./header.ts";
 import { MetadataClusters } from "./metadata-clusters.ts";
-import { readSnapshots } from "./snapshots.ts";
+import { type Qcow2Snapshot, readSnapshots } from "./snapshots.ts";
 
 /** Throws an ImageIoError. */
 export function readRefcountTable(file: ImageFile, header: Qcow2Header): EntryTable {
@@ -15,9 +15,11 @@ export function readRefcountTable(file: ImageFile, header: Qcow2Header): EntryTa
   return table;
 }
 
+/** Of all snapshots together; what is beyond is protected by its reference counts alone. */
+const MAX_SNAPSHOT_L1_ENTRIES = 2 ** 22;
+
 /**
- * The header, the L1 tables, the L2 tables of the active one, refcount table and blocks, the snapshot table. L2 tables of
- * snapshots alone are protected by their reference counts.
+ * The header, L1 and L2 tables, refcount table and blocks, the snapshot table.
  * Throws a DiskError where two of them overlap: such an image must not be written to.
  */
 export function metadataClusters(
@@ -53,10 +55,28 @@ export function metadataClusters(
     refcountTable,
     (index) => refcountTable.high(index) * 2 ** 32 + refcountTable.low(index),
   );
-  const metadata = new MetadataClusters(Float64Array.from(clusters));
-  const twice = metadata.duplicate;
+  const own = new MetadataClusters(Float64Array.from(clusters));
+  const twice = own.duplicate;
   if (twice !== undefined) throw damaged(file.path, `two tables overlap at ${twice * clusterSize}`);
-  return metadata;
+  const shared = snapshotTables(file, clusterSize, snapshots).filter((cluster) => !own.overlaps(cluster, 1));
+  return shared.length === 0 ? own : new MetadataClusters(Float64Array.from([...clusters, ...shared]));
+}
+
+/** The clusters of the snapshots' L2 tables, each once. */
+function snapshotTables(file: ImageFile, clusterSize: number, snapshots: readonly Qcow2Snapshot[]): number[] {
+  const found = new Set<number>();
+  let entries = 0;
+  for (const { l1Offset, l1Entries } of snapshots) {
+    entries += l1Entries;
+    if (entries > MAX_SNAPSHOT_L1_ENTRIES) break;
+    const l1 = new EntryTable(file, l1Offset, l1Entries);
+    l1.read();
+    for (let index = 0; index < l1Entries; index++) {
+      const offset = entryOffset(l1.high(index), l1.low(index));
+      if (offset !== 0 && offset % clusterSize === 0 && offset < file.size) found.add(offset / clusterSize);
+    }
+  }
+  return [...found];
 }
 
 function damaged(path: string, problem: string): DiskError {
