@@ -46,7 +46,8 @@ export function openChain(path: string, { writable, format, lock = true }: OpenC
   try {
     let next: { path: string; format: ImageFormat | undefined } | undefined = { path, format };
     while (next !== undefined) {
-      const above = layers.at(-1)?.path;
+      const parent = layers.at(-1);
+      const above = parent?.path;
       if (layers.length === MAX_DEPTH) {
         throw new DiskError(path, `has more than ${MAX_DEPTH} backing files, one below the other`);
       }
@@ -56,7 +57,7 @@ export function openChain(path: string, { writable, format, lock = true }: OpenC
         seen,
       });
       layers.push(layer);
-      if (layer.probed && above !== undefined) warnings.push(probedWarning(above, layer));
+      if (layer.probed && parent !== undefined) warnings.push(probedWarning(parent, layer));
       next = layer.header === undefined ? undefined : backingOf(layer.path, layer.header);
     }
     return { layers, warnings };
@@ -150,9 +151,9 @@ function backingOf(
   return { path: isAbsolute(file) ? file : join(dirname(path), file), format: backingFormat };
 }
 
-function probedWarning(above: string, { path, format }: OpenLayer): string {
+function probedWarning(above: OpenLayer, { path, format }: OpenLayer): string {
   return (
-    `${above} does not say in which format its backing file ${path} is; it looks like ${format}. ` +
-    `Say it once and for all: qemu-img rebase -u -b ${path} -F ${format} ${above}`
+    `${above.path} does not say in which format its backing file ${path} is; it looks like ${format}. ` +
+    `Say it once and for all: qemu-img rebase -u -b ${above.header!.backingFile!} -F ${format} ${above.path}`
   );
 }
