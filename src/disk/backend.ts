@@ -12,4 +12,6 @@ export interface BlockBackend {
   discard(offset: number, length: number): number;
   /** The content becomes zeros; with `unmap` the space may go back to the host. */
   writeZeroes(offset: number, length: number, unmap: boolean): number;
+  /** Before the files are closed: writes what is still in memory. The disk is not used afterwards. */
+  close?(): number;
 }

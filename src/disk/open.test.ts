@@ -108,12 +108,14 @@ describe("openDisk", () => {
     }
   });
 
-  it("refuses formats that are not raw", () => {
+  it("refuses formats that it does not know, and images that are damaged", () => {
+    writeFileSync(at("image.vmdk"), Buffer.concat([Buffer.from("KDMV"), Buffer.alloc(64 * 1024)]));
+    refuse(at("image.vmdk"), /VMDK/, /qemu-img convert/);
     const qcow2 = Buffer.alloc(64 * 1024);
     qcow2.write("QFI\xfb", "latin1");
     qcow2.writeUInt32BE(3, 4);
     writeFileSync(at("image.qcow2"), qcow2);
-    refuse(at("image.qcow2"), /qcow2/i, /qemu-img convert -O raw/);
+    refuse(at("image.qcow2"), /damaged qcow2 image: clusters of 2\^0 bytes/, /qemu-img check/);
   });
 
   it("says what to do about permissions", () => {

@@ -1,105 +1,126 @@
-/** Opens disk images for a guest: checks, locks, throw-away copies. */
+/** Opens disk images for a guest: checks, locks, overlays and throw-away copies. */
 import { closeSync, constants, fstatSync, openSync } from "node:fs";
-import { identifyOpenFile } from "../boot/file-kind.ts";
-import { BLKGETSIZE64, ENXIO, MFD_CLOEXEC, SEEK_DATA, SEEK_HOLE, SEEK_SET } from "../ffi/constants.ts";
+import { tmpdir } from "node:os";
+import { ENXIO, MFD_CLOEXEC, SEEK_DATA, SEEK_HOLE, SEEK_SET } from "../ffi/constants.ts";
 import { errnoName } from "../ffi/errno.ts";
-import { check, errno, ftruncate, ioctlBuffer, lseek, memfd_create, sendfile } from "../ffi/libc.ts";
+import { check, errno, ftruncate, lseek, memfd_create, sendfile } from "../ffi/libc.ts";
+import { type Chain, closeLayers, openChain } from "./chain.ts";
 import { DiskError } from "./errors.ts";
-import { lockImage } from "./lock.ts";
+import { ImageFile } from "./image-file.ts";
+import { buildDisk, type DiskPlan, type ImageFormat, type LayerPlan } from "./plan.ts";
+import { createQcow2 } from "./qcow2/create.ts";
+import { repairRefcounts } from "./qcow2/repair.ts";
 
 const SECTOR = 512;
-const CONTAINER_FORMATS: ReadonlySet<string> = new Set(["qcow2", "vmdk", "vdi", "vhdx", "vhd"]);
+/** O_TMPFILE of Linux on x86-64, which Node does not name. */
+const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
+
+export interface OpenDiskOptions {
+  readonly readOnly: boolean;
+  /**
+   * What is written is gone afterwards. A raw image is copied to memory, and others may use it meanwhile; a qcow2 image gets
+   * an overlay, as with `overlay`.
+   */
+  readonly ephemeral: boolean;
+  /** What is written goes to a temporary file that has no name, and is gone afterwards. Nobody may write to the image meanwhile. */
+  readonly overlay?: boolean;
+  /** Otherwise the image's first bytes tell, and the guest may not change a raw image's into those of another format. */
+  readonly format?: ImageFormat | undefined;
+}
 
 export interface OpenDisk {
+  /** What `buildDisk` needs, in whichever thread. */
+  readonly plan: DiskPlan;
+  /** All that is open for it: closed, and with that unlocked, by whoever opened the disk. */
+  readonly fds: readonly number[];
+  /** What the user should know, without being an error. */
+  readonly warnings: readonly string[];
+  /** Of a raw image; -1 for any other, which needs `plan`. */
   readonly fd: number;
   /** Bytes, a multiple of 512. */
   readonly size: number;
 }
 
 /**
- * Opens the image at `path`. The file is locked against other users as long as the fd is open; an ephemeral disk is a copy
- * in memory and holds nothing.
+ * Opens the image at `path`, with what is below it. The files are locked against other users as long as they are open.
+ * A qcow2 image that was not closed properly is repaired first, if it is to be written to.
+ * Throws a DiskError or an ImageIoError.
  */
-export function openDisk(
-  path: string,
-  { readOnly, ephemeral }: { readOnly: boolean; ephemeral: boolean },
-): OpenDisk {
-  const writable = !readOnly && !ephemeral;
-  const fd = openImage(path, writable);
+export function openDisk(path: string, options: OpenDiskOptions): OpenDisk {
+  const { readOnly, ephemeral, overlay = false, format } = options;
+  const writable = !readOnly && !ephemeral && !overlay;
+  const chain = openChain(path, { writable, format });
+  const [top] = chain.layers;
   try {
-    const size = sizeOf(path, fd);
-    lockImage(path, fd, writable);
-    if (!ephemeral || readOnly) return { fd, size };
-    const copy = copyToMemory(path, fd, size);
-    closeSync(fd);
-    return { fd: copy, size };
+    const size = guestSize(chain);
+    let layers: readonly LayerPlan[] = chain.layers.map(plain);
+    let unsafe = false;
+    if (!readOnly && !writable) {
+      unsafe = true;
+      if (overlay || top!.format === "qcow2") layers = [createOverlay(size), ...layers];
+      else {
+        const fd = copyToMemory(path, top!.fd, size);
+        closeSync(top!.fd);
+        layers = [{ ...layers[0]!, fd }];
+      }
+    } else if (writable && top!.header?.dirty === true && !top!.header.corrupt) {
+      repairRefcounts(new ImageFile({ ...layers[0]!, size: top!.fileSize }), top!.header);
+      layers = [{ ...layers[0]!, fileSize: fstatSync(top!.fd).size || top!.fileSize }, ...layers.slice(1)];
+    }
+    const guardHead = writable && top!.format === "raw" && top!.probed;
+    const plan = { layers, size, readOnly, guardHead, unsafe };
+    try {
+      buildDisk(plan); // what is wrong with it is said now, not by a thread of the machine
+    } catch (error) {
+      if (layers.length > chain.layers.length) closeSync(layers[0]!.fd);
+      throw error;
+    }
+    const fd = layers[0]!.format === "raw" ? layers[0]!.fd : -1;
+    return { plan, fds: layers.map((layer) => layer.fd), warnings: chain.warnings, fd, size };
+  } catch (error) {
+    closeLayers(chain.layers);
+    throw error;
+  }
+}
+
+function plain({ path, fd, format, fileSize, growable }: LayerPlan): LayerPlan {
+  return { path, fd, format, fileSize, growable };
+}
+
+function guestSize({ layers }: Chain): number {
+  const { path, header, fileSize } = layers[0]!;
+  const size = header?.size ?? fileSize;
+  if (size === 0) throw new DiskError(path, "has no size", "give it one: qemu-img resize IMAGE 1G");
+  if (size % SECTOR === 0) return size;
+  throw new DiskError(
+    path,
+    `its size of ${size} bytes is not a multiple of the 512-byte sector`,
+    header === undefined
+      ? "if it is a raw image, pad it: truncate -s %512 FILE"
+      : "grow it: qemu-img resize IMAGE SIZE",
+  );
+}
+
+/** An empty image in a file that has no name: it goes when it is closed, however the process ends. */
+function createOverlay(size: number): LayerPlan {
+  const fd = openTemporary();
+  try {
+    const file = new ImageFile({ path: "temporary overlay", fd, size: 0, growable: true, unsafe: true });
+    createQcow2(file, size);
+    return { path: file.path, fd, format: "qcow2", fileSize: file.size, growable: true };
   } catch (error) {
     closeSync(fd);
     throw error;
   }
 }
 
-function openImage(path: string, writable: boolean): number {
+function openTemporary(): number {
   try {
-    // O_NONBLOCK means nothing to a disk, but keeps a named pipe from waiting for its other end.
-    return openSync(path, (writable ? constants.O_RDWR : constants.O_RDONLY) | constants.O_NONBLOCK);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    switch (code) {
-      case "ENOENT":
-      case "ENOTDIR":
-        throw new DiskError(path, "no such file", undefined, error);
-      case "EISDIR":
-        throw new DiskError(path, "is a directory, not an image", undefined, error);
-      case "EACCES":
-      case "EPERM":
-      case "EROFS":
-        throw new DiskError(
-          path,
-          writable ? "this host does not let you write to it" : "this host does not let you read it",
-          writable ? "boot it with --read-only, or change its permissions" : "change its permissions",
-          error,
-        );
-      default:
-        throw new DiskError(path, code ?? String(error), undefined, error);
-    }
+    return openSync(tmpdir(), O_TMPFILE | constants.O_RDWR, 0o600);
+  } catch {
+    // A file system that cannot do that.
+    return check(memfd_create("tsvm-overlay", MFD_CLOEXEC), "memfd_create");
   }
-}
-
-function sizeOf(path: string, fd: number): number {
-  const stat = fstatSync(fd);
-  let size = stat.size;
-  if (stat.isBlockDevice()) {
-    const bytes = new BigUint64Array(1);
-    check(ioctlBuffer(fd, BLKGETSIZE64, bytes), "ioctl(BLKGETSIZE64)", path);
-    size = Number(bytes[0]);
-  } else if (!stat.isFile()) {
-    throw new DiskError(
-      path,
-      stat.isDirectory() ? "is a directory, not an image" : "is neither a file nor a block device",
-    );
-  }
-  if (size === 0) throw new DiskError(path, "is empty", "give it a size first: truncate -s 1G FILE");
-  refuseOtherFormats(path, fd, size);
-  if (size % SECTOR !== 0) {
-    throw new DiskError(
-      path,
-      `its size of ${size} bytes is not a multiple of the 512-byte sector`,
-      "if it is a raw image, pad it: truncate -s %512 FILE",
-    );
-  }
-  return size;
-}
-
-/** A container format taken for a raw disk would show the guest its headers, and let it destroy them. */
-function refuseOtherFormats(path: string, fd: number, size: number): void {
-  const { kind, description } = identifyOpenFile({ fd, path, size });
-  if (!CONTAINER_FORMATS.has(kind)) return;
-  throw new DiskError(
-    path,
-    `is ${description}; only raw images can be used so far`,
-    `convert it: qemu-img convert -O raw ${path} NEW`,
-  );
 }
 
 /** A private copy without a name, as sparse as the file. */

@@ -41,6 +41,30 @@ export class IoVector {
     return true;
   }
 
+  /** Host address of entry `index`. */
+  base(index: number): number {
+    return this.#words[index * WORDS + 1]! * 2 ** 32 + this.#words[index * WORDS]!;
+  }
+
+  /** Bytes of entry `index`. */
+  length(index: number): number {
+    return this.#words[index * WORDS + 2]!;
+  }
+
+  /** Moves the first `length` bytes of `source` to the end of this one. False, and nothing moved, if there is no room left. */
+  take(source: IoVector, length: number): boolean {
+    let entries = 0;
+    for (let bytes = 0; bytes < length; entries++) bytes += source.length(entries);
+    if (this.count + entries > IoVector.MAX) return false;
+    for (let left = length, index = 0; left > 0; index++) {
+      const bytes = Math.min(left, source.length(index));
+      this.add(source.base(index), bytes);
+      left -= bytes;
+    }
+    source.consume(length);
+    return true;
+  }
+
   /** Drops the first `length` bytes, after a call that transferred only so many. */
   consume(length: number): void {
     const words = this.#words;

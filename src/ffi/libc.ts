@@ -83,6 +83,9 @@ export const epoll_wait = declare(
   "int count",
   "int timeoutMs",
 );
+/** memset(3) and memcpy(3), for memory that is known by its address. Their result is the address given. */
+export const memset = declare("uintptr_t memset", "uintptr_t address", "int byte", "size_t length");
+export const memcpy = declare("uintptr_t memcpy", "uintptr_t to", "uintptr_t from", "size_t length");
 export const getrandom = declare(
   "int64_t getrandom",
   "uintptr_t address",

@@ -1,0 +1,31 @@
+import { errnoName } from "../ffi/errno.ts";
+import { TsvmError } from "../errors.ts";
+
+export const EIO = 5;
+export const EROFS = 30;
+export const EFBIG = 27;
+
+/** A request that an image cannot fulfil. `errno` is what the guest's request ends with; the message is for the operator. */
+export class ImageIoError extends TsvmError {
+  override name = "ImageIoError";
+  readonly path: string;
+  readonly errno: number;
+
+  constructor(path: string, errno: number, what: string) {
+    super("ERR_DISK_IO", `disk ${path}: ${what}: ${errnoName(errno)}`);
+    this.path = path;
+    this.errno = errno;
+  }
+}
+
+/** An image whose own tables contradict themselves. */
+export class CorruptImageError extends ImageIoError {
+  override name = "CorruptImageError";
+  /** What is wrong, without the path. */
+  readonly problem: string;
+
+  constructor(path: string, problem: string) {
+    super(path, EIO, `the image is damaged (${problem})`);
+    this.problem = problem;
+  }
+}
