@@ -25,6 +25,7 @@ interface BootFlags {
   hugePages: string;
   console?: string | boolean;
   readOnly?: boolean;
+  overlay?: boolean;
   acpi: boolean;
   timeout?: string;
   shutdownTimeout: string;
@@ -112,6 +113,7 @@ export function describe(
     else if (flags.kernel === undefined) description.kernel = file;
     else throw new UsageError(`both ${file} and --kernel ${flags.kernel} are kernels`, "give one of them");
   }
+  if (flags.overlay === true) for (const disk of disks) disk.overlay = true;
   if (flags.readOnly === true) for (const disk of disks) disk.readOnly = true;
   if (flags.initrd !== undefined) description.initrd = flags.initrd;
   if (flags.root !== undefined) description.rootDevice = flags.root;

@@ -63,7 +63,7 @@ function buildProgram(done: (status: number) => void): Command {
     .option("-i, --initrd <path>", "initial RAM disk")
     .option(
       "-d, --disk <path>",
-      "one more disk, may be repeated: PATH[,ro][,ephemeral][,serial=TEXT]",
+      "one more disk, may be repeated: PATH[,ro][,overlay][,ephemeral][,format=raw|qcow2][,serial=TEXT]",
       collect,
       [],
     )
@@ -74,6 +74,7 @@ function buildProgram(done: (status: number) => void): Command {
     .option("--huge-pages <kind>", "back guest memory with huge pages: none, transparent or hugetlb", "none")
     .option("--console <kind>", "console of a guest that boots by itself: serial, or virtio (hvc0)")
     .option("--read-only", "the guest may not write to its disks")
+    .option("--overlay", "what the guest writes to its disks is gone at the end")
     .option("--no-console", "neither show the guest's console nor type on it")
     .option("--no-acpi", "describe the machine to the kernel without ACPI tables")
     .option("-t, --timeout <time>", "end the machine after this time, for example 30s")

@@ -28,7 +28,7 @@ export function parseCount(option: string, text: string): number {
   return Number(text);
 }
 
-/** `PATH[,ro][,ephemeral][,serial=TEXT]`. */
+/** `PATH[,ro][,overlay][,ephemeral][,format=raw|qcow2][,serial=TEXT]`. */
 export function parseDisk(text: string): DiskDescription {
   const [path = "", ...flags] = text.split(",");
   if (path === "") throw new UsageError(`--disk: "${text}" names no file`);
@@ -36,9 +36,15 @@ export function parseDisk(text: string): DiskDescription {
   for (const flag of flags) {
     if (flag === "ro") disk.readOnly = true;
     else if (flag === "ephemeral") disk.ephemeral = true;
+    else if (flag === "overlay") disk.overlay = true;
+    else if (flag === "format=raw" || flag === "format=qcow2")
+      disk.format = flag === "format=raw" ? "raw" : "qcow2";
     else if (flag.startsWith("serial=")) disk.serial = flag.slice("serial=".length);
     else
-      throw new UsageError(`--disk: unknown property "${flag}"`, "known are ro, ephemeral and serial=TEXT");
+      throw new UsageError(
+        `--disk: unknown property "${flag}"`,
+        "known are ro, overlay, ephemeral, format=raw, format=qcow2 and serial=TEXT",
+      );
   }
   return disk;
 }

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { HEAD_SIZE, identifyFile, type FileKind } from "../boot/file-kind.ts";
+import { withDiskImage } from "./boot-entry/image-kernel.ts";
 import { DiskError } from "./errors.ts";
 
 const LINUX_PARTITION = 0x83;
@@ -10,6 +11,7 @@ const LINUX_PARTITION = 0x83;
  */
 export function rootDevice(path: string): string {
   const kind = identifyDisk(path);
+  if (kind?.kind === "qcow2") return rootInContainer(path);
   if (kind?.kind === "mbr") {
     const linux = kind.partitions.filter(({ type }) => type === LINUX_PARTITION);
     if (linux.length === 1) return `/dev/vda${linux[0]!.number}`;
@@ -20,6 +22,21 @@ export function rootDevice(path: string): string {
     throw ambiguous(path, `a GPT disk with ${kind.partitions.length} partitions`);
   }
   return "/dev/vda";
+}
+
+/** The first sectors of such a file say nothing of the disk in it. */
+function rootInContainer(path: string): string {
+  return withDiskImage(path, ({ table: { scheme, partitions } }) => {
+    if (scheme === "none") return "/dev/vda";
+    const linux = partitions.filter(({ type }) => scheme === "gpt" || type === LINUX_PARTITION.toString(16));
+    if (linux.length === 1) return `/dev/vda${linux[0]!.number}`;
+    throw ambiguous(
+      path,
+      scheme === "gpt"
+        ? `a GPT disk with ${linux.length} partitions`
+        : `an MBR disk with ${linux.length} Linux partitions`,
+    );
+  });
 }
 
 /** What an image or block device holds; undefined where it cannot be read, which opening it as a disk will explain. */

@@ -178,10 +178,10 @@ function window({ base, irq }: VirtioPlan): { base: number; size: number; irq: n
 }
 
 function diskRequest(disk: ResolvedMachine["disks"][number], cleanup: Cleanup): DeviceRequest {
-  const { path, readOnly, ephemeral, serial } = disk;
-  const { fd, size } = openDisk(path, { readOnly, ephemeral });
-  cleanup.add(() => close(fd));
-  return { model: blkModel({ size, readOnly }), backend: { type: "blk", fd, size, readOnly, serial } };
+  const { path, readOnly, serial } = disk;
+  const { plan, fds, size } = openDisk(path, disk);
+  for (const fd of fds) cleanup.add(() => close(fd));
+  return { model: blkModel({ size, readOnly }), backend: { type: "blk", disk: plan, serial } };
 }
 
 function connectDevice(

@@ -4,12 +4,16 @@ import { TsvmError } from "../errors.ts";
 import { MiB } from "../kvm/memory-map.ts";
 
 export interface DiskDescription {
-  /** A raw image or a block device. */
+  /** A raw or qcow2 image, or a block device. */
   path: string;
   /** The guest may not write. */
   readOnly?: boolean;
   /** The guest writes to a copy in memory that vanishes with the machine; the file is only read. */
   ephemeral?: boolean;
+  /** The guest's writes go to a temporary file that vanishes with the machine. Others may read the image meanwhile, not write. */
+  overlay?: boolean;
+  /** By default what the image looks like. */
+  format?: "raw" | "qcow2";
   /** At most 20 ASCII characters; the guest sees it in /sys/block/vdX/serial. */
   serial?: string;
 }

@@ -5,9 +5,11 @@
 import { VirtioBlk } from "../devices/virtio/blk.ts";
 import { receiveQueue, transmitQueue, VirtioConsole } from "../devices/virtio/console.ts";
 import type { VirtioBackend } from "../devices/virtio/backend.ts";
+import type { VirtioState } from "../devices/virtio/state.ts";
 import { VirtioRng } from "../devices/virtio/rng.ts";
 import type { Serial } from "../devices/serial.ts";
-import { RawDisk } from "../disk/raw.ts";
+import type { BlockBackend } from "../disk/backend.ts";
+import { buildDisk } from "../disk/plan.ts";
 import { EINTR, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLET, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { SystemCallError } from "../ffi/errno.ts";
 import { check, close, epoll_create1, epoll_ctl, epoll_wait, errno, read } from "../ffi/libc.ts";
@@ -25,12 +27,13 @@ const MAX_EVENTS = 64;
 /** Runs until the main thread asks it to stop. */
 export function runIoLoop(machine: MachinePlan): void {
   const loop = new IoLoop();
+  const disks: BlockBackend[] = [];
   try {
     const memory = new GuestMemory(machine.memory);
     const control = new ControlBlock(machine.shared, machine.control.offset, machine.control.bytes);
     const consoles: VirtioConsole[] = [];
     for (const plan of machine.virtio) {
-      const backend = buildBackend(machine, plan, memory);
+      const backend = buildBackend(machine, plan, memory, disks);
       if (backend instanceof VirtioConsole) consoles.push(backend);
       watchDevice(loop, plan, backend);
     }
@@ -41,21 +44,39 @@ export function runIoLoop(machine: MachinePlan): void {
     });
     if (!control.ioStop) loop.run();
   } finally {
+    // What a format still holds in memory goes to the file.
+    for (const disk of disks) disk.close?.();
     loop.close();
   }
 }
 
-function buildBackend(machine: MachinePlan, plan: VirtioPlan, memory: GuestMemory): VirtioBackend {
+function buildBackend(
+  machine: MachinePlan,
+  plan: VirtioPlan,
+  memory: GuestMemory,
+  disks: BlockBackend[],
+): VirtioBackend {
   const state = virtioStateOf(machine, plan);
   const { backend } = plan;
   switch (backend.type) {
     case "rng":
       return new VirtioRng(state, memory);
     case "blk":
-      return new VirtioBlk(state, memory, new RawDisk(backend.fd, backend.size), backend);
+      return blockDevice(state, memory, backend, disks);
     case "console":
       return new VirtioConsole(state, memory, backend.ports, backend.size);
   }
+}
+
+function blockDevice(
+  state: VirtioState,
+  memory: GuestMemory,
+  { disk: plan, serial }: Extract<VirtioPlan["backend"], { type: "blk" }>,
+  disks: BlockBackend[],
+): VirtioBlk {
+  const disk = buildDisk(plan);
+  disks.push(disk);
+  return new VirtioBlk(state, memory, disk, { readOnly: plan.readOnly, serial });
 }
 
 function watchDevice(loop: IoLoop, plan: VirtioPlan, device: VirtioBackend): void {

@@ -4,6 +4,7 @@
  */
 import type { InitialCpuState } from "../boot/load-kernel.ts";
 import type { ConsolePort, WindowSize } from "../devices/virtio/console.ts";
+import type { DiskPlan } from "../disk/plan.ts";
 import type { VirtioModel } from "../devices/virtio/state.ts";
 import type { kvm_cpuid_entry2 } from "../kvm/abi/structs.ts";
 import type { GuestMemoryPlan } from "../kvm/guest-memory.ts";
@@ -18,9 +19,7 @@ export type VirtioBackendPlan =
   | { readonly type: "rng" }
   | {
       readonly type: "blk";
-      readonly fd: number;
-      readonly size: number;
-      readonly readOnly: boolean;
+      readonly disk: DiskPlan;
       readonly serial: string;
     }
   | { readonly type: "console"; readonly ports: readonly ConsolePort[]; readonly size: WindowSize };

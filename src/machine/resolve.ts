@@ -13,6 +13,8 @@ export interface ResolvedDisk {
   readonly path: string;
   readonly readOnly: boolean;
   readonly ephemeral: boolean;
+  readonly overlay: boolean;
+  readonly format: "raw" | "qcow2" | undefined;
   readonly serial: string;
 }
 
@@ -69,10 +71,12 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
     );
   }
   const disks = (description.disks ?? []).map(
-    ({ path, readOnly = false, ephemeral = false, serial = "" }): ResolvedDisk => ({
+    ({ path, readOnly = false, ephemeral = false, overlay = false, format, serial = "" }): ResolvedDisk => ({
       path,
       readOnly,
       ephemeral,
+      overlay,
+      format,
       serial,
     }),
   );
@@ -83,6 +87,8 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
       path: bundledFile("rootfs.ext4"),
       readOnly: false,
       ephemeral: true,
+      overlay: false,
+      format: "raw",
       serial: "tsvm-root",
     });
   }
@@ -141,7 +147,7 @@ function kernelInDisk(description: MachineDescription): ImageKernel | undefined 
       "kernelSource: a command needs tsvm's init, and a kernel from the disk starts the disk's own",
     );
   }
-  const found = findImageKernel(disk.path, bootEntry);
+  const found = findImageKernel(disk.path, bootEntry, disk.format);
   if (rootDevice === undefined) return found;
   const commandLine = `${found.entry.commandLine} root=${rootDevice}`;
   return { ...found, entry: { ...found.entry, commandLine, root: undefined } };
