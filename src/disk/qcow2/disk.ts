@@ -129,7 +129,9 @@ export class Qcow2Disk implements BlockBackend {
 
   read(vector: IoVector, offset: number): number {
     try {
-      this.#reader.read(this.#layer, vector, offset);
+      const host = this.#layer.contiguous(offset, vector.bytes, 0);
+      if (host >= 0) this.#file.readv(vector, host);
+      else this.#reader.read(this.#layer, vector, offset);
       return 0;
     } catch (error) {
       return this.#errnoOf(error);
@@ -138,7 +140,10 @@ export class Qcow2Disk implements BlockBackend {
 
   write(vector: IoVector, offset: number): number {
     try {
-      this.#write(vector, offset, this.#begin());
+      const side = this.#begin();
+      const host = this.#contiguousInPlace(offset, vector.bytes, side);
+      if (host >= 0) this.#file.writev(vector, host);
+      else this.#write(vector, offset, side);
       return 0;
     } catch (error) {
       return this.#writeFailed(error);
@@ -261,10 +266,6 @@ export class Qcow2Disk implements BlockBackend {
     for (let position = offset; vector.bytes > 0;) {
       extents.clear();
       const mapped = this.#mapInPlace(position, vector.bytes, extents, side);
-      if (extents.count === 1 && mapped === vector.bytes) {
-        this.#file.writev(vector, extents.offset[0]!);
-        return;
-      }
       for (let at = 0; at < extents.count; at++) {
         this.#part.clear();
         this.#part.take(vector, extents.length[at]!);
@@ -276,6 +277,18 @@ export class Qcow2Disk implements BlockBackend {
     this.#keepBounded(side);
   }
 
+  /** Where in the file [offset, offset + length) can be written in one piece without a change of any table; otherwise -1. */
+  #contiguousInPlace(offset: number, length: number, { metadata }: WriteSide): number {
+    const host = this.#layer.contiguous(offset, length, COPIED_HIGH);
+    if (host < 0) return -1;
+    const size = this.#clusterSize;
+    const [cluster, last] = [Math.floor(offset / size), Math.floor((offset + length - 1) / size)];
+    if (!this.#ownsTable(cluster) || !this.#ownsTable(last)) return -1;
+    const first = Math.floor(host / size);
+    // What is wrong with it the other way finds out.
+    return metadata.overlaps(first, last - cluster + 1) ? -1 : host;
+  }
+
   #mapInPlace(offset: number, length: number, extents: ExtentList, { metadata }: WriteSide): number {
     const size = this.#clusterSize;
     const clusters = this.#clusters;
@@ -283,7 +296,7 @@ export class Qcow2Disk implements BlockBackend {
     while (mapped < length && !extents.full) {
       const position = offset + mapped;
       const cluster = Math.floor(position / size);
-      const within = position - cluster * size;
+      const within = position & (size - 1);
       const slot = clusters.slotOf(cluster);
       if (slot === NONE || !this.#ownsTable(cluster)) break;
       const at = clusters.entryAt(slot, cluster);

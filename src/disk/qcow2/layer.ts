@@ -10,6 +10,8 @@ import { NONE } from "./slice-cache.ts";
 
 /** Of the lower half of an entry: the bits that a cluster's offset has not, and that are no flags. */
 const UNALIGNED = 0xffff_fe00;
+/** Requests of more clusters than this are not looked at twice. */
+const MAX_CONTIGUOUS = 64;
 
 export interface Qcow2LayerParts {
   readonly header: Qcow2Header;
@@ -47,7 +49,7 @@ export class Qcow2Layer implements ImageLayer {
     while (mapped < length && !extents.full) {
       const position = offset + mapped;
       const cluster = Math.floor(position / size);
-      const within = position - cluster * size;
+      const within = position & (size - 1);
       const bytes = Math.min(length - mapped, size - within);
       const slot = this.#clusters.slotOf(cluster);
       if (slot === NONE) {
@@ -85,6 +87,37 @@ export class Qcow2Layer implements ImageLayer {
       }
     }
     return mapped;
+  }
+
+  /**
+   * Where in the file the bytes of [offset, offset + length) are, if they are data and lie there in one piece; otherwise -1,
+   * and {@link map} tells. `flags` must be set in the upper half of each entry. Throws an ImageIoError.
+   */
+  contiguous(offset: number, length: number, flags: number): number {
+    const size = this.#clusterSize;
+    const clusters = this.#clusters;
+    const { view } = clusters.cache;
+    const first = Math.floor(offset / size);
+    const within = offset & (size - 1);
+    const count = Math.ceil((within + length) / size);
+    if (count > MAX_CONTIGUOUS) return -1;
+    let start = 0;
+    for (let index = 0; index < count; index++) {
+      const cluster = first + index;
+      const slot = clusters.slotOf(cluster);
+      if (slot === NONE) return -1;
+      const at = clusters.entryAt(slot, cluster);
+      const high = view.getUint32(at);
+      const low = view.getUint32(at + 4);
+      if ((high & COMPRESSED_HIGH) !== 0 || (low & ZERO_LOW) !== 0 || (high & flags) !== (flags | 0))
+        return -1;
+      const host = entryOffset(high, low);
+      if (host === 0) return -1;
+      this.checkHost(cluster, host, low);
+      if (index === 0) start = host;
+      else if (host !== start + index * size) return -1;
+    }
+    return start + within;
   }
 
   /** Throws a CorruptImageError unless data of guest cluster `cluster` can be at `host` of the file. */
