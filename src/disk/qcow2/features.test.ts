@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import {
   closeSync,
+  fstatSync,
   mkdtempSync,
   openSync,
   readSync,
@@ -19,7 +20,10 @@ import { openDisk } from "../open.ts";
 import { buildDisk } from "../plan.ts";
 import { DiskAccess } from "../testing/disk-access.ts";
 import { qemuCheck, qemuCompare, QEMU_IMG, qemuImg, qemuIo } from "../testing/qemu.ts";
+import { type FileEvent, RecordingFile } from "../testing/recording-file.ts";
+import { Qcow2Disk } from "./disk.ts";
 import { HEADER } from "./format.ts";
+import { readHeader } from "./read-header.ts";
 
 const READ_ONLY = { readOnly: true, ephemeral: false };
 const WRITABLE = { readOnly: false, ephemeral: false };
@@ -238,6 +242,38 @@ suite("features of qcow2 images", [QEMU_IMG, QEMU_IO], () => {
       expect(imageInfo(path).image.fileSize).toBeLessThan(fileSize + 5 * 2 ** 20);
     });
     expectClean();
+  });
+
+  test("a fresh cluster costs at most two writes beside its data, even if each is flushed", () => {
+    for (const options of ["cluster_size=64k", "cluster_size=4k", "cluster_size=2M,refcount_bits=1"]) {
+      create(options, "1G");
+      const fd = openSync(path, "r+");
+      const events: FileEvent[] = [];
+      const file = new RecordingFile({ path, fd, size: fstatSync(fd).size, growable: true }, (event) =>
+        events.push(event),
+      );
+      const header = readHeader(file);
+      const access = new DiskAccess(new Qcow2Disk({ file, header, readOnly: false }));
+      const count = (kind: FileEvent["kind"]): number => events.filter((event) => event.kind === kind).length;
+      const CLUSTERS = 400;
+      for (let cluster = 0; cluster < CLUSTERS; cluster++) {
+        access.write(cluster * header.clusterSize, Buffer.alloc(4096, 1));
+        access.flush();
+      }
+      const [writes, syncs] = [count("write") / CLUSTERS, count("sync") / CLUSTERS];
+      // Data, L2 entry; one barrier. Reference counts come by the reserve, tables by the hundreds.
+      expect(writes).toBeLessThan(2.5);
+      expect(syncs).toBeLessThan(1.5);
+      events.length = 0;
+      for (let cluster = 0; cluster < CLUSTERS; cluster++) {
+        access.write((CLUSTERS + cluster) * header.clusterSize, Buffer.alloc(4096, 1));
+      }
+      access.flush();
+      expect(count("write")).toBeLessThan(1.1 * CLUSTERS);
+      access.close();
+      closeSync(fd);
+      expectClean();
+    }
   });
 
   test("what tsvm wrote QEMU reads, pattern by pattern", () => {
