@@ -16,6 +16,8 @@ enum {
 	PORT_PAUSE_MS = 2,
 	/* The host sends its request without waiting for the hello. */
 	REQUEST_WAIT_MS = 10000,
+	/* What a slow host may take to fetch the exit frame. */
+	EXIT_WAIT_MS = 5000,
 };
 
 #define CONTROL_PORT_ID "1"
@@ -171,6 +173,11 @@ int init_main(void)
 		serve(NULL, &request, &outcome);
 	} else {
 		converse(&port, serve);
+		/*
+		 * The host ends the machine when it has read the exit frame. Restarting now could overtake it: the kernel
+		 * resets its virtio devices then, and what the host has not fetched by that time is lost.
+		 */
+		sys_sleep_ms(EXIT_WAIT_MS);
 	}
 	guest_restart();
 }

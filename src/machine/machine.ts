@@ -53,7 +53,7 @@ export type PowerButton = "unused" | "unknown" | "ignored" | "noticed";
 /** Moments in ms of the monotonic clock; undefined where one was not reached. */
 export interface Timeline {
   readonly start: number;
-  /** All is loaded and the threads have been told. */
+  /** All is in guest memory, and the threads are about to be told. */
   readonly loaded: number;
   readonly firstEntry: number | undefined;
   readonly firstExit: number | undefined;
@@ -148,9 +148,9 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.stopped = new Promise((resolve) => {
       this.#resolveStopped = resolve;
     });
+    this.#loaded = monotonicNow();
     // The guest first: all else is done while it starts.
     this.#launch();
-    this.#loaded = monotonicNow();
     const control = assembly.pipes.virtio?.controlInput;
     this.#session = control === undefined ? undefined : this.#openSession(control.stream());
     this.#listen();

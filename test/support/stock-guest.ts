@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "./paths.ts";
-import { inTestBed } from "./test-bed.ts";
+import { inTestBedAgain } from "./test-bed.ts";
 import type { JsonReport } from "./tsvm.ts";
 
 export interface StockCase {
@@ -58,7 +58,7 @@ export async function bootStockGuest(
   const script = join(directory, "cases.sh");
   writeFileSync(script, [PROLOGUE, ...cases.map(caseScript)].join("\n"));
   const out = join(directory, "results");
-  const { status, stdout, stderr } = await inTestBed(
+  const { status, stdout, stderr } = await inTestBedAgain(
     [
       ...["--in", `${guest}:/guest`, "--in", `${script}:/cases.sh`, "--out", `/results:${out}`],
       ...["--timeout", "20m", "--", "sh", "/cases.sh"],

@@ -57,6 +57,20 @@ export async function inTestBed(
   return new RunningTestBed(args, options).end();
 }
 
+/** The emulated processor fails even the test bed's own kernel now and then: then the command runs once more. */
+export async function inTestBedAgain(
+  args: string[],
+  options: { temporary: string; input?: string | Buffer },
+): Promise<TestBedRun> {
+  const ATTEMPTS = 3;
+  for (let attempt = 1; ; attempt++) {
+    const run = await inTestBed(args, options);
+    const died = run.status === 125 && run.stderr.includes("the machine stopped before the command did");
+    if (!died || attempt === ATTEMPTS) return run;
+    process.stderr.write(`the test bed died in attempt ${attempt}; once more\n${run.stderr}\n`);
+  }
+}
+
 /** Process ids of QEMUs that were started with something in this directory. */
 export function machinesOf(directory: string): number[] {
   return readdirSync("/proc")

@@ -6,7 +6,7 @@ import { beforeAll, expect, test } from "vitest";
 import { suite } from "../support/needs.ts";
 import { ROOT } from "../support/paths.ts";
 import { scratch } from "../support/scratch.ts";
-import { inTestBed, TEST_BED } from "../support/test-bed.ts";
+import { inTestBedAgain, TEST_BED } from "../support/test-bed.ts";
 
 const LIMIT_MS = 1_800_000;
 const PASSWORD = "a test";
@@ -36,7 +36,7 @@ suite("a Debian system", [TEST_BED], () => {
       PASSWORD,
       "/results",
     ];
-    const run = await inTestBed(
+    const run = await inTestBedAgain(
       [
         ...[
           "--in",
