@@ -25,4 +25,5 @@ export type { ExitCounts } from "./machine/control.ts";
 export { releaseIdleWorkers, warmUpWorkers } from "./machine/worker-pool.ts";
 export { KvmUnavailableError, GuestMemoryError } from "./kvm/errors.ts";
 export { DiskError } from "./disk/errors.ts";
+export { ImageIoError } from "./disk/io-error.ts";
 export { SystemCallError } from "./ffi/errno.ts";

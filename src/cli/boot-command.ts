@@ -55,6 +55,7 @@ export async function bootCommand(
     shutdownTimeout,
   });
   const machine = await Machine.boot(description, { windowSize: frontend.windowSize });
+  for (const warning of machine.warnings) process.stderr.write(`tsvm: ${warning}\n`);
   tellBootEntry(machine, flags.verbose === true);
   const stopTimer = timeout === undefined ? undefined : setTimeout(() => frontend.timeOut(), timeout);
   let report: StopReport;

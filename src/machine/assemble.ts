@@ -56,6 +56,8 @@ export interface Assembly {
   readonly kernel: LoadedKernel;
   /** What the guest kernel was told. */
   readonly commandLine: string;
+  /** What the user should know of the disks, without being an error. */
+  readonly warnings: readonly string[];
 }
 
 interface DeviceRequest {
@@ -84,7 +86,8 @@ export function assemble(
   const cmos = layout.add(Cmos.STATE_BYTES);
   const serialState = layout.add(Serial.STATE_BYTES);
   const pipes = createPipes(machine, cleanup);
-  const requests: DeviceRequest[] = machine.disks.map((disk) => diskRequest(disk, cleanup));
+  const warnings: string[] = [];
+  const requests: DeviceRequest[] = machine.disks.map((disk) => diskRequest(disk, cleanup, warnings));
   if (pipes.virtio !== undefined) requests.push(consoleRequest(pipes.virtio, windowSize));
   requests.push({ model: rngModel(), backend: { type: "rng" } });
 
@@ -146,6 +149,7 @@ export function assemble(
     kernel,
     commandLine,
     pipes,
+    warnings,
   };
 }
 
@@ -177,9 +181,14 @@ function window({ base, irq }: VirtioPlan): { base: number; size: number; irq: n
   return { base, size: VIRTIO_MMIO_SIZE, irq };
 }
 
-function diskRequest(disk: ResolvedMachine["disks"][number], cleanup: Cleanup): DeviceRequest {
+function diskRequest(
+  disk: ResolvedMachine["disks"][number],
+  cleanup: Cleanup,
+  warnings: string[],
+): DeviceRequest {
   const { path, readOnly, serial } = disk;
-  const { plan, fds, size } = openDisk(path, disk);
+  const { plan, fds, size, warnings: complaints } = openDisk(path, disk);
+  warnings.push(...complaints);
   for (const fd of fds) cleanup.add(() => close(fd));
   return { model: blkModel({ size, readOnly }), backend: { type: "blk", disk: plan, serial } };
 }

@@ -113,6 +113,8 @@ export class Machine extends EventEmitter<MachineEvents> {
   readonly stopped: Promise<StopReport>;
   /** The kernel command line. */
   readonly commandLine: string;
+  /** What is odd about the disks, without being an error. */
+  readonly warnings: readonly string[];
   /** What the first disk's boot configuration said, where the kernel comes from there. */
   readonly bootEntry: BootEntry | undefined;
   readonly #assembly: Assembly;
@@ -142,6 +144,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#cleanup = cleanup;
     this.#start = start;
     this.commandLine = assembly.commandLine;
+    this.warnings = assembly.warnings;
     this.bootEntry = typeof resolved.kernel === "string" ? undefined : resolved.kernel.entry;
     const guestOnly = (): void => undefined;
     this.#acpiPower = acpiPowerOf(assembly.plan, { powerOff: guestOnly, reset: guestOnly });
