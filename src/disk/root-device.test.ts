@@ -26,27 +26,27 @@ const mbr = (types: readonly number[]): void => {
 };
 
 describe("rootDevice", () => {
-  it("is the disk itself where there are no partitions", () => {
+  it("is the disk itself where there are no partitions", async () => {
     writeFileSync(path, Buffer.alloc(1 << 20));
-    expect(rootDevice(path)).toBe("/dev/vda");
+    await expect(rootDevice(path)).resolves.toBe("/dev/vda");
   });
 
-  it("is the only Linux partition", () => {
+  it("is the only Linux partition", async () => {
     mbr([0x83]);
-    expect(rootDevice(path)).toBe("/dev/vda1");
+    await expect(rootDevice(path)).resolves.toBe("/dev/vda1");
     mbr([0x0c, 0x82, 0x83]);
-    expect(rootDevice(path)).toBe("/dev/vda3");
+    await expect(rootDevice(path)).resolves.toBe("/dev/vda3");
   });
 
-  it("is not guessed", () => {
+  it("is not guessed", async () => {
     mbr([0x83, 0x83]);
-    expect(() => rootDevice(path)).toThrow(DiskError);
-    expect(() => rootDevice(path)).toThrow(
+    await expect(rootDevice(path)).rejects.toThrow(DiskError);
+    await expect(rootDevice(path)).rejects.toThrow(
       `disk ${path}: is an MBR disk with 2 Linux partitions: which one is the root?`,
     );
     mbr([0x0c]);
-    expect(() => rootDevice(path)).toThrow("0 Linux partitions");
-    expect(() => rootDevice(path)).toThrow(
+    await expect(rootDevice(path)).rejects.toThrow("0 Linux partitions");
+    await expect(rootDevice(path)).rejects.toThrow(
       expect.objectContaining({ hint: expect.stringContaining("--root") as string }),
     );
   });

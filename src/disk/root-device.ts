@@ -1,6 +1,5 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { HEAD_SIZE, identifyFile, type FileKind } from "../boot/file-kind.ts";
-import { withDiskImage } from "./boot-entry/image-kernel.ts";
 import { DiskError } from "./errors.ts";
 
 const LINUX_PARTITION = 0x83;
@@ -9,7 +8,7 @@ const LINUX_PARTITION = 0x83;
  * Which device of the first disk (/dev/vda) holds the root file system: the disk itself, or its one Linux partition.
  * Throws a DiskError where that is not clear.
  */
-export function rootDevice(path: string): string {
+export async function rootDevice(path: string): Promise<string> {
   const kind = identifyDisk(path);
   if (kind?.kind === "qcow2") return rootInContainer(path);
   if (kind?.kind === "mbr") {
@@ -25,7 +24,8 @@ export function rootDevice(path: string): string {
 }
 
 /** The first sectors of such a file say nothing of the disk in it. */
-function rootInContainer(path: string): string {
+async function rootInContainer(path: string): Promise<string> {
+  const { withDiskImage } = await import("./boot-entry/image-kernel.ts");
   return withDiskImage(path, ({ table: { scheme, partitions } }) => {
     if (scheme === "none") return "/dev/vda";
     const linux = partitions.filter(({ type }) => scheme === "gpt" || type === LINUX_PARTITION.toString(16));

@@ -1,7 +1,6 @@
 /** The files a machine's kernel is loaded from, opened. */
 import type { InitrdSource } from "../boot/load-kernel.ts";
 import { openBootFile, type BootFile } from "../boot/read-at.ts";
-import { extractImageKernel } from "../disk/boot-entry/image-kernel.ts";
 import { close } from "../ffi/libc.ts";
 import type { ResolvedMachine } from "./resolve.ts";
 
@@ -26,9 +25,7 @@ export function openBootFiles({ kernel: source, initrd: wanted }: ResolvedMachin
   };
   try {
     const found =
-      typeof source === "string"
-        ? { kernel: openBootFile(source), initrd: undefined }
-        : extractImageKernel(source);
+      typeof source === "string" ? { kernel: openBootFile(source), initrd: undefined } : source.extract();
     const kernel = opened(found.kernel);
     let initrd: InitrdSource | undefined = found.initrd === undefined ? undefined : opened(found.initrd);
     if (wanted instanceof Uint8Array) initrd = { bytes: wanted };

@@ -169,7 +169,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       const kvm = Kvm.open();
       cleanup.add(() => kvm.close());
       validateDescription(description, vcpuLimit(kvm));
-      const resolved = resolveMachine(description);
+      const resolved = await resolveMachine(description);
       const assembly = assemble(resolved, kvm, options.windowSize ?? DEFAULT_WINDOW, cleanup);
       const machine = new Machine(assembly, resolved, cleanup, start);
       live.add(machine);

@@ -1,7 +1,7 @@
 /** Fills in a description's defaults: bundled files, init, kernel command line. */
 import { readFileSync } from "node:fs";
 import { cpioArchive } from "../boot/cpio.ts";
-import { findImageKernel, imageCommandLine, type ImageKernel } from "../disk/boot-entry/image-kernel.ts";
+import type { ImageKernel } from "../disk/boot-entry/image-kernel.ts";
 import { rootDevice } from "../disk/root-device.ts";
 import { bundledFile } from "../images/bundled.ts";
 import { isSoftwareKvm } from "../kvm/host.ts";
@@ -51,8 +51,8 @@ const LARGE_MEMORY_PARAMETERS = ["swiotlb=noforce"];
 const SOFTWARE_KVM_PARAMETERS = ["rodata=off", "clearcpuid=297,580,308,151"];
 
 /** Reads the bundled files where the description asks for them. Throws TsvmError. */
-export function resolveMachine(description: MachineDescription): ResolvedMachine {
-  const inDisk = kernelInDisk(description);
+export async function resolveMachine(description: MachineDescription): Promise<ResolvedMachine> {
+  const inDisk = await kernelInDisk(description);
   const bundled = description.kernel === undefined && inDisk === undefined;
   const ownInit =
     inDisk === undefined &&
@@ -95,7 +95,7 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
   const root =
     disks[0] === undefined || inDisk !== undefined
       ? ""
-      : (description.rootDevice ?? rootDevice(disks[0].path));
+      : (description.rootDevice ?? (await rootDevice(disks[0].path)));
   if (ownInit && description.console === "serial") {
     throw new DescriptionError(
       "console: tsvm's init has its shell on the virtio console, not on the serial port",
@@ -105,7 +105,7 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
   const rootReadOnly = disks[0]?.readOnly ?? true;
   const parameters = [
     // Before ours: the last console= is the one that init gets.
-    ...(inDisk === undefined ? [] : [imageCommandLine(inDisk)]),
+    ...(inDisk === undefined ? [] : [inDisk.commandLine]),
     ...COMMON_PARAMETERS,
     ...(bundled ? BUNDLED_PARAMETERS : []),
     ...(bundled && description.memory > HOLE_START ? LARGE_MEMORY_PARAMETERS : []),
@@ -131,7 +131,7 @@ export function resolveMachine(description: MachineDescription): ResolvedMachine
 }
 
 /** The first disk's own kernel, where the description wants that. */
-function kernelInDisk(description: MachineDescription): ImageKernel | undefined {
+async function kernelInDisk(description: MachineDescription): Promise<ImageKernel | undefined> {
   const { kernel, kernelSource, command, root, disks = [], bootEntry, rootDevice } = description;
   const disk = disks[0];
   const wanted =
@@ -147,10 +147,9 @@ function kernelInDisk(description: MachineDescription): ImageKernel | undefined 
       "kernelSource: a command needs tsvm's init, and a kernel from the disk starts the disk's own",
     );
   }
-  const found = findImageKernel(disk.path, bootEntry, disk.format);
-  if (rootDevice === undefined) return found;
-  const commandLine = `${found.entry.commandLine} root=${rootDevice}`;
-  return { ...found, entry: { ...found.entry, commandLine, root: undefined } };
+  // Only now: most machines start without it, and all of them want to start soon.
+  const { findImageKernel } = await import("../disk/boot-entry/image-kernel.ts");
+  return findImageKernel(disk.path, { entry: bootEntry, format: disk.format, rootDevice });
 }
 
 /** tsvm's init, and the console that the kernel opens for it. */

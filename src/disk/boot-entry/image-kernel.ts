@@ -10,10 +10,19 @@ import { extractFile, extractInitrds } from "./extract.ts";
 import { findKernel } from "./find-kernel.ts";
 
 export interface ImageKernel {
-  /** Path of the image, and its format where that is known. */
-  readonly image: string;
-  readonly format?: ImageFormat | undefined;
   readonly entry: BootEntry;
+  /** The entry's, for a machine that has the image as its first virtio disk. */
+  readonly commandLine: string;
+  /** Kernel and initrd as files in memory, which the caller closes. */
+  extract(): { kernel: BootFile; initrd: BootFile | undefined };
+}
+
+export interface ImageKernelOptions {
+  /** Title, id or kernel of the entry, instead of the default one. */
+  readonly entry?: string | undefined;
+  readonly format?: ImageFormat | undefined;
+  /** What the guest calls its root, where the entry is not to decide. */
+  readonly rootDevice?: string | undefined;
 }
 
 /** Opens an image to look into it. Throws a DiskError or FilesystemError where it cannot be read. */
@@ -41,36 +50,33 @@ export function withDiskImage<T>(path: string, action: (image: DiskImage) => T, 
 }
 
 /**
- * What the image would boot: the default entry, or the one of that title, id or kernel.
- * @throws {NoKernelError} if it has none.
+ * What the image would boot.
+ * @throws {NoKernelError} if it has nothing. @throws {NoBootEntryError} if it does not have the entry.
  */
-export function findImageKernel(path: string, entry?: string, format?: ImageFormat): ImageKernel {
-  const found = withDiskImage(path, (image) => findKernel(image, { entry }).entry, format);
-  return { image: path, format, entry: found };
-}
-
-/** Kernel and initrd as files in memory, which the caller closes. */
-export function extractImageKernel({ image, format, entry }: ImageKernel): {
-  kernel: BootFile;
-  initrd: BootFile | undefined;
-} {
-  const extract = (disk: DiskImage): { kernel: BootFile; initrd: BootFile | undefined } => {
-    const kernel = extractFile(disk, entry.kernel);
-    try {
-      return { kernel, initrd: extractInitrds(disk, entry.initrds) };
-    } catch (error) {
-      closeSync(kernel.fd);
-      throw error;
-    }
+export function findImageKernel(path: string, options: ImageKernelOptions = {}): ImageKernel {
+  const { format, rootDevice } = options;
+  const { entry } = withDiskImage(path, (image) => findKernel(image, options), format);
+  const commandLine =
+    rootDevice === undefined ? virtioRoot(entry) : `${entry.commandLine} root=${rootDevice}`;
+  return {
+    entry,
+    commandLine,
+    extract: () => withDiskImage(path, (image) => extractEntry(image, entry), format),
   };
-  return withDiskImage(image, extract, format);
 }
 
-/**
- * The entry's command line for a machine that has the image as its first virtio disk: a root that is called by another kind of
- * disk's name, such as /dev/sda2, is called /dev/vda2.
- */
-export function imageCommandLine({ entry: { commandLine, root } }: ImageKernel): string {
+function extractEntry(image: DiskImage, entry: BootEntry): ReturnType<ImageKernel["extract"]> {
+  const kernel = extractFile(image, entry.kernel);
+  try {
+    return { kernel, initrd: extractInitrds(image, entry.initrds) };
+  } catch (error) {
+    closeSync(kernel.fd);
+    throw error;
+  }
+}
+
+/** A root that is called by the name of another kind of disk, such as /dev/sda2, is called /dev/vda2. */
+function virtioRoot({ commandLine, root }: BootEntry): string {
   if (root === undefined) return commandLine;
   return commandLine.replaceAll(
     /(^|\s)root=\/dev\/(?!vda|disk\/|mapper\/)\S+/g,
