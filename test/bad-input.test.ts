@@ -295,7 +295,11 @@ suite("the command line", [], () => {
     [["-t", "0", GUEST], '--timeout: "0" is not a time', TIMES],
     [["-t", "99999h", GUEST], '--timeout: "99999h" is not a time', TIMES],
     [["-d", ",ro", GUEST], '--disk: ",ro" names no file', undefined],
-    [["-d", "a,rw", GUEST], '--disk: unknown property "rw"', "known are ro, ephemeral and serial=TEXT"],
+    [
+      ["-d", "a,rw", GUEST],
+      '--disk: unknown property "rw"',
+      "known are ro, overlay, ephemeral, format=raw, format=qcow2 and serial=TEXT",
+    ],
     [["--console", "vga", GUEST], '--console: "vga" is not one of serial, virtio', undefined],
     [
       ["--huge-pages", "yes", GUEST],
