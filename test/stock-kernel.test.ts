@@ -6,7 +6,7 @@ import { bootStockGuest, stockGuest } from "./support/stock-guest.ts";
 import { TEST_BED } from "./support/test-bed.ts";
 
 const files = scratch();
-const LIMIT_MS = 900_000;
+const LIMIT_MS = 1_800_000;
 
 suite("Debian's cloud kernel", [TEST_BED], () => {
   test(

@@ -66,8 +66,11 @@ export async function inTestBedAgain(
   for (let attempt = 1; ; attempt++) {
     const run = await inTestBed(args, options);
     const died = run.status === 125 && run.stderr.includes("the machine stopped before the command did");
-    if (!died || attempt === ATTEMPTS) return run;
-    process.stderr.write(`the test bed died in attempt ${attempt}; once more\n${run.stderr}\n`);
+    const hung = run.status === 124;
+    if (!(died || hung) || attempt === ATTEMPTS) return run;
+    process.stderr.write(
+      `the test bed ${hung ? "hung" : "died"} in attempt ${attempt}; once more\n${run.stderr}\n`,
+    );
   }
 }
 

@@ -5,7 +5,7 @@ import { scratch } from "../support/scratch.ts";
 import { bootStockGuest, stockGuest, type StockCase, type StockResult } from "../support/stock-guest.ts";
 import { TEST_BED } from "../support/test-bed.ts";
 
-const LIMIT_MS = 1_200_000;
+const LIMIT_MS = 1_800_000;
 const FACTS = `
 echo userland with $(nproc) vCPUs
 echo disk of $(cat /sys/block/vda/size) sectors
