@@ -61,7 +61,7 @@ export async function bootStockGuest(
   const { status, stdout, stderr } = await inTestBedAgain(
     [
       ...["--in", `${guest}:/guest`, "--in", `${script}:/cases.sh`, "--out", `/results:${out}`],
-      ...["--timeout", "9m", "--", "sh", "/cases.sh"],
+      ...["--timeout", `${120 + cases.length * 60}s`, "--", "sh", "/cases.sh"],
     ],
     { temporary: directory },
   );
