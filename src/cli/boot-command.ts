@@ -55,7 +55,9 @@ export async function bootCommand(
     shutdownTimeout,
   });
   const machine = await Machine.boot(description, { windowSize: frontend.windowSize });
-  for (const warning of machine.warnings) process.stderr.write(`tsvm: ${warning}\n`);
+  const warn = (text: string): unknown => process.stderr.write(`tsvm: ${text}\n`);
+  machine.warnings.forEach(warn);
+  machine.on("warning", warn);
   tellBootEntry(machine, flags.verbose === true);
   const stopTimer = timeout === undefined ? undefined : setTimeout(() => frontend.timeOut(), timeout);
   let report: StopReport;

@@ -92,6 +92,7 @@ function openLayer(
       format: actual,
       fileSize: facts.size,
       growable: facts.regular,
+      directBlock: 0,
       header,
       probed: format === undefined,
     };

@@ -1,17 +1,8 @@
 /** The file behind an image, or behind one layer of a chain of images. */
 import { EINTR, EOPNOTSUPP, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from "../ffi/constants.ts";
-import type { IoVector } from "../ffi/iovec.ts";
-import {
-  errno,
-  fallocate,
-  fdatasync,
-  ftruncate,
-  memset,
-  pread,
-  preadv,
-  pwrite,
-  pwritev,
-} from "../ffi/libc.ts";
+import { IoVector } from "../ffi/iovec.ts";
+import { errno, fallocate, fdatasync, ftruncate, memset, preadv, pwritev } from "../ffi/libc.ts";
+import { BounceIo } from "./direct-io.ts";
 import { EIO, ImageIoError } from "./io-error.ts";
 
 export interface ImageFileOptions {
@@ -24,6 +15,8 @@ export interface ImageFileOptions {
   readonly growable: boolean;
   /** Do not wait for stable storage, ever: for images that nobody needs after a power loss. */
   readonly unsafe?: boolean;
+  /** Where `fd` is used past the page cache: bytes that transfers must be aligned to. */
+  readonly directBlock?: number;
 }
 
 /**
@@ -34,16 +27,22 @@ export class ImageFile {
   readonly path: string;
   readonly fd: number;
   readonly growable: boolean;
+  /** Bytes that transfers past the page cache must be aligned to; 0 where they go through it. */
+  readonly directBlock: number;
   readonly #unsafe: boolean;
+  readonly #bounce: BounceIo | undefined;
+  readonly #single = new IoVector(1);
   #size: number;
   #syncErrno = 0;
 
-  constructor({ path, fd, size, growable, unsafe = false }: ImageFileOptions) {
+  constructor({ path, fd, size, growable, unsafe = false, directBlock = 0 }: ImageFileOptions) {
     this.path = path;
     this.fd = fd;
     this.growable = growable;
+    this.directBlock = directBlock;
     this.#size = size;
     this.#unsafe = unsafe;
+    this.#bounce = directBlock === 0 ? undefined : new BounceIo(fd, directBlock);
   }
 
   /** Bytes; writing behind the end makes it larger. */
@@ -51,56 +50,39 @@ export class ImageFile {
     return this.#size;
   }
 
+  /** Whether the kernel takes this transfer as it is, without a buffer in between. */
+  aligned(vector: IoVector, offset: number): boolean {
+    const block = this.directBlock;
+    return block === 0 || (offset % block === 0 && vector.alignedTo(block));
+  }
+
   /** Fills all of `vector`, whose content is undefined afterwards. */
   readv(vector: IoVector, offset: number): void {
-    let position = offset;
-    while (vector.bytes > 0) {
-      const done = preadv(this.fd, vector.address, vector.count, position);
-      if (done === vector.bytes) return;
-      if (done < 0) this.#failed("reading", errno());
-      else if (done === 0) {
-        zeroFill(vector);
-        return;
-      } else {
-        vector.consume(done);
-        position += done;
-      }
-    }
+    if (!this.#fill(vector, offset)) zeroFill(vector);
+  }
+
+  /** The same for a file that must not end before: EIO if it does. */
+  readvWithin(vector: IoVector, offset: number): void {
+    if (!this.#fill(vector, offset)) throw new ImageIoError(this.path, EIO, "reading behind its end failed");
   }
 
   writev(vector: IoVector, offset: number): void {
-    let position = offset;
     const end = offset + vector.bytes;
-    while (vector.bytes > 0) {
-      const done = pwritev(this.fd, vector.address, vector.count, position);
-      if (done === vector.bytes) break;
-      if (done <= 0) this.#failed("writing", done === 0 ? EIO : errno());
-      else {
-        vector.consume(done);
-        position += done;
-      }
-    }
-    if (end > this.#size) this.#size = end;
+    this.#drain(vector, offset);
+    this.wroteUpTo(end);
   }
 
   read(address: number, length: number, offset: number): void {
-    for (let at = 0; at < length;) {
-      const done = pread(this.fd, address + at, length - at, offset + at);
-      if (done < 0) this.#failed("reading", errno());
-      else if (done === 0) {
-        memset(address + at, 0, length - at);
-        return;
-      } else at += done;
-    }
+    this.readv(this.#one(address, length), offset);
   }
 
   write(address: number, length: number, offset: number): void {
-    for (let at = 0; at < length;) {
-      const done = pwrite(this.fd, address + at, length - at, offset + at);
-      if (done <= 0) this.#failed("writing", done === 0 ? EIO : errno());
-      else at += done;
-    }
-    if (offset + length > this.#size) this.#size = offset + length;
+    this.writev(this.#one(address, length), offset);
+  }
+
+  /** Somebody else has written to the file, up to `end`. */
+  wroteUpTo(end: number): void {
+    if (end > this.#size) this.#size = end;
   }
 
   /**
@@ -108,11 +90,20 @@ export class ImageFile {
    * the kernel reports a write that it could not do only once.
    */
   sync(): void {
-    if (this.#unsafe) return;
-    if (this.#syncErrno === 0 && fdatasync(this.fd) !== 0) this.#syncErrno = errno();
-    if (this.#syncErrno !== 0) {
-      throw new ImageIoError(this.path, this.#syncErrno, "waiting for stable storage failed");
-    }
+    if (this.needsSync) this.synced(fdatasync(this.fd) === 0 ? 0 : errno());
+  }
+
+  /** Whether {@link sync} has anything to do. Throws if it has failed before. */
+  get needsSync(): boolean {
+    if (this.#syncErrno !== 0) this.synced(this.#syncErrno);
+    return !this.#unsafe;
+  }
+
+  /** The fdatasync(2) that somebody else has called for {@link sync} ended with this errno; throws unless it is 0. */
+  synced(error: number): void {
+    if (error === 0) return;
+    this.#syncErrno = error;
+    throw new ImageIoError(this.path, error, "waiting for stable storage failed");
   }
 
   /** Makes a file at least `size` bytes long, with zeros at its end; a block device stays as it is. */
@@ -130,6 +121,51 @@ export class ImageFile {
     if (fallocate(this.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length) === 0) return;
     const error = errno();
     if (error !== EOPNOTSUPP) throw new ImageIoError(this.path, error, "giving space back failed");
+  }
+
+  /** Fills `vector` from the file. False where the file ends before; what is left of `vector` is what lies behind. */
+  #fill(vector: IoVector, offset: number): boolean {
+    if (!this.aligned(vector, offset)) {
+      const done = this.#bounce!.readv(vector, offset);
+      if (done < 0) this.#failed("reading", -done);
+      return vector.bytes === 0;
+    }
+    for (let position = offset; vector.bytes > 0;) {
+      const done = preadv(this.fd, vector.address, vector.count, position);
+      if (done === vector.bytes) return true;
+      if (done < 0) this.#failed("reading", errno());
+      else if (done === 0) return false;
+      else {
+        vector.consume(done);
+        position += done;
+        // Past the page cache one cannot go on from the middle of a block, where the file has ended.
+        if (this.directBlock !== 0 && position % this.directBlock !== 0) return vector.bytes === 0;
+      }
+    }
+    return true;
+  }
+
+  #drain(vector: IoVector, offset: number): void {
+    if (!this.aligned(vector, offset)) {
+      const error = this.#bounce!.writev(vector, offset);
+      if (error < 0) this.#failed("writing", -error);
+      return;
+    }
+    for (let position = offset; vector.bytes > 0;) {
+      const done = pwritev(this.fd, vector.address, vector.count, position);
+      if (done === vector.bytes) return;
+      if (done <= 0) this.#failed("writing", done === 0 ? EIO : errno());
+      else {
+        vector.consume(done);
+        position += done;
+      }
+    }
+  }
+
+  #one(address: number, length: number): IoVector {
+    this.#single.clear();
+    this.#single.add(address, length);
+    return this.#single;
   }
 
   #resize(size: number): void {

@@ -1,6 +1,7 @@
 import { errnoName } from "../ffi/errno.ts";
 import { TsvmError } from "../errors.ts";
 
+export const EPERM = 1;
 export const EIO = 5;
 export const EROFS = 30;
 export const EFBIG = 27;
@@ -28,4 +29,10 @@ export class CorruptImageError extends ImageIoError {
     super(path, EIO, `the image is damaged (${problem})`);
     this.problem = problem;
   }
+}
+
+/** The errno that the guest's request ends with. Throws `error` again if it is none of an image's. */
+export function errnoOf(error: unknown): number {
+  if (error instanceof ImageIoError) return error.errno;
+  throw error;
 }

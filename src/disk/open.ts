@@ -8,12 +8,16 @@ import { type Chain, closeLayers, openChain } from "./chain.ts";
 import { DiskError } from "./errors.ts";
 import { ImageFile } from "./image-file.ts";
 import { buildDisk, type DiskPlan, type ImageFormat, type LayerPlan } from "./plan.ts";
+import { enableDirectIo } from "./direct-io.ts";
 import { createQcow2 } from "./qcow2/create.ts";
+import type { Qcow2Header } from "./qcow2/header.ts";
 import { repairRefcounts } from "./qcow2/repair.ts";
 
 const SECTOR = 512;
 /** O_TMPFILE of Linux on x86-64, which Node does not name. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
+
+export type CacheMode = "writeback" | "none" | "unsafe";
 
 export interface OpenDiskOptions {
   readonly readOnly: boolean;
@@ -24,6 +28,8 @@ export interface OpenDiskOptions {
   readonly ephemeral: boolean;
   /** What is written goes to a temporary file that has no name, and is gone afterwards. Nobody may write to the image meanwhile. */
   readonly overlay?: boolean;
+  /** How the host's page cache is used; see `DiskDescription`. */
+  readonly cache?: CacheMode | undefined;
   /** Otherwise the image's first bytes tell, and the guest may not change a raw image's into those of another format. */
   readonly format?: ImageFormat | undefined;
 }
@@ -47,44 +53,59 @@ export interface OpenDisk {
  * Throws a DiskError or an ImageIoError.
  */
 export function openDisk(path: string, options: OpenDiskOptions): OpenDisk {
-  const { readOnly, ephemeral, overlay = false, format } = options;
+  const { readOnly, ephemeral, overlay = false, format, cache = "writeback" } = options;
   const writable = !readOnly && !ephemeral && !overlay;
   const chain = openChain(path, { writable, format });
   const [top] = chain.layers;
+  // What is open at any moment.
+  let layers: readonly LayerPlan[] = chain.layers.map(plain);
   try {
     const size = guestSize(chain);
-    let layers: readonly LayerPlan[] = chain.layers.map(plain);
-    let unsafe = false;
-    if (!readOnly && !writable) {
-      unsafe = true;
+    if (cache === "none") layers = layers.map((layer, index) => direct(layer, chain.layers[index]!.header));
+    const temporary = !readOnly && !writable;
+    if (temporary) {
       if (overlay || top!.format === "qcow2") layers = [createOverlay(size), ...layers];
       else {
-        const fd = copyToMemory(path, top!.fd, size);
+        const copy = copyToMemory(path, top!.fd, size);
         closeSync(top!.fd);
-        layers = [{ ...layers[0]!, fd }];
+        layers = [{ ...layers[0]!, fd: copy, directBlock: 0 }];
       }
     } else if (writable && top!.header?.dirty === true && !top!.header.corrupt) {
       repairRefcounts(new ImageFile({ ...layers[0]!, size: top!.fileSize }), top!.header);
       layers = [{ ...layers[0]!, fileSize: fstatSync(top!.fd).size || top!.fileSize }, ...layers.slice(1)];
     }
     const guardHead = writable && top!.format === "raw" && top!.probed;
-    const plan = { layers, size, readOnly, guardHead, unsafe };
-    try {
-      buildDisk(plan); // what is wrong with it is said now, not by a thread of the machine
-    } catch (error) {
-      if (layers.length > chain.layers.length) closeSync(layers[0]!.fd);
-      throw error;
-    }
+    const plan = { layers, size, readOnly, guardHead, unsafe: temporary || cache === "unsafe" };
+    buildDisk(plan); // what is wrong with it is said now, not by a thread of the machine
     const fd = layers[0]!.format === "raw" ? layers[0]!.fd : -1;
     return { plan, fds: layers.map((layer) => layer.fd), warnings: chain.warnings, fd, size };
   } catch (error) {
-    closeLayers(chain.layers);
+    closeLayers(layers);
     throw error;
   }
 }
 
-function plain({ path, fd, format, fileSize, growable }: LayerPlan): LayerPlan {
-  return { path, fd, format, fileSize, growable };
+function plain({ path, fd, format, fileSize, growable, directBlock }: LayerPlan): LayerPlan {
+  return { path, fd, format, fileSize, growable, directBlock };
+}
+
+/** The layer with its file past the page cache. Throws a DiskError where that cannot be. */
+function direct(layer: LayerPlan, header: Qcow2Header | undefined): LayerPlan {
+  const { path, fd, format, fileSize } = layer;
+  const directBlock = enableDirectIo(fd);
+  const refuse = (what: string, remedy = "take cache=writeback for it"): never => {
+    throw new DiskError(path, `${what} cache=none needs${directBlock === 0 ? "" : " here"}`, remedy);
+  };
+  if (directBlock === 0) refuse("its file system has no O_DIRECT, which");
+  const block = `the ${directBlock}-byte block that`;
+  if (format === "raw" && fileSize % directBlock !== 0) {
+    const remedy = `take cache=writeback for it, or pad it: truncate -s %${directBlock} FILE`;
+    refuse(`its size of ${fileSize} bytes is not a multiple of ${block}`, remedy);
+  }
+  if (header !== undefined && header.clusterSize < directBlock) {
+    refuse(`its clusters of ${header.clusterSize} bytes are smaller than ${block}`);
+  }
+  return { ...layer, directBlock };
 }
 
 function guestSize({ layers }: Chain): number {
@@ -107,7 +128,7 @@ function createOverlay(size: number): LayerPlan {
   try {
     const file = new ImageFile({ path: "temporary overlay", fd, size: 0, growable: true, unsafe: true });
     createQcow2(file, size);
-    return { path: file.path, fd, format: "qcow2", fileSize: file.size, growable: true };
+    return { path: file.path, fd, format: "qcow2", fileSize: file.size, growable: true, directBlock: 0 };
   } catch (error) {
     closeSync(fd);
     throw error;

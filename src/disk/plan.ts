@@ -19,6 +19,8 @@ export interface LayerPlan {
   readonly fileSize: number;
   /** Whether it is a regular file. */
   readonly growable: boolean;
+  /** Where it is used past the page cache: what transfers must be aligned to, in bytes; otherwise 0. */
+  readonly directBlock: number;
 }
 
 export interface DiskPlan {
@@ -45,16 +47,8 @@ export function buildDisk(plan: DiskPlan, options: BuildDiskOptions = {}): Block
   const { l2CacheBytes = DEFAULT_L2_CACHE_BYTES, report } = options;
   const [top, ...below] = plan.layers;
   if (top === undefined) throw new RangeError("a disk without layers");
-  if (top.format === "raw") {
-    return new RawDisk(top.fd, plan.size, { guardHead: plan.guardHead, unsafe: plan.unsafe });
-  }
-  const file = new ImageFile({
-    path: top.path,
-    fd: top.fd,
-    size: top.fileSize,
-    growable: top.growable,
-    unsafe: plan.unsafe,
-  });
+  const file = openFile(top, plan.unsafe);
+  if (top.format === "raw") return new RawDisk(file, { size: plan.size, guardHead: plan.guardHead });
   return new Qcow2Disk({
     file,
     header: readHeader(file),
@@ -67,9 +61,13 @@ export function buildDisk(plan: DiskPlan, options: BuildDiskOptions = {}): Block
 
 /** The layers below a disk as one, or undefined where there are none. Throws a DiskError or an ImageIoError. */
 export function buildLayers(plans: readonly LayerPlan[], l2CacheBytes: number): ImageLayer | undefined {
-  return plans.reduceRight<ImageLayer | undefined>((backing, { path, fd, format, fileSize, growable }) => {
-    const file = new ImageFile({ path, fd, size: fileSize, growable });
-    if (format === "raw") return new RawLayer(file);
+  return plans.reduceRight<ImageLayer | undefined>((backing, plan) => {
+    const file = openFile(plan, false);
+    if (plan.format === "raw") return new RawLayer(file);
     return openQcow2Layer({ file, header: readHeader(file), backing, l2CacheBytes });
   }, undefined);
+}
+
+function openFile({ path, fd, fileSize, growable, directBlock }: LayerPlan, unsafe: boolean): ImageFile {
+  return new ImageFile({ path, fd, size: fileSize, growable, unsafe, directBlock });
 }

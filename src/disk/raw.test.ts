@@ -16,7 +16,8 @@ import { MFD_CLOEXEC } from "../ffi/constants.ts";
 import { IoVector } from "../ffi/iovec.ts";
 import { check, memfd_create } from "../ffi/libc.ts";
 import { allocateNative } from "../ffi/native-buffer.ts";
-import { RawDisk } from "./raw.ts";
+import { rawDiskOn } from "./testing/raw-disk.ts";
+import type { RawDisk } from "./raw.ts";
 
 const SECTOR = 512;
 const SECTORS = 256;
@@ -46,7 +47,7 @@ describe.each(Object.entries(FILES))("RawDisk on %s", (_, create) => {
   beforeEach(() => {
     fd = create();
     writeSync(fd, content, 0, SIZE, 0);
-    disk = new RawDisk(fd, SIZE);
+    disk = rawDiskOn(fd, SIZE);
     return () => closeSync(fd);
   });
   const whole = (): Buffer => readFileSync(`/proc/self/fd/${fd}`);
@@ -108,7 +109,7 @@ describe.each(Object.entries(FILES))("RawDisk on %s", (_, create) => {
     expect(disk.read(vector, 0)).toBe(EIO);
     fill([0, 512]);
     expect(disk.read(vector, 0)).toBe(0);
-    const closed = new RawDisk(-1, SIZE);
+    const closed = rawDiskOn(-1, SIZE);
     fill([0, 512]);
     expect(closed.read(vector, 0)).toBe(EBADF);
     fill([0, 512]);

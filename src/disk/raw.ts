@@ -1,64 +1,92 @@
 /** Raw images: byte n of the disk is byte n of the file. */
 import {
-  EINTR,
   EOPNOTSUPP,
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
   FALLOC_FL_ZERO_RANGE,
 } from "../ffi/constants.ts";
-import { errno, fallocate, fdatasync, memcpy, preadv, pwrite, pwritev } from "../ffi/libc.ts";
+import { errno, fallocate, memcpy } from "../ffi/libc.ts";
 import { IoVector } from "../ffi/iovec.ts";
 import { allocateNative, type NativeBuffer } from "../ffi/native-buffer.ts";
 import type { BlockBackend } from "./backend.ts";
+import type { ExtentList } from "./extents.ts";
+import type { ImageFile } from "./image-file.ts";
+import { EPERM, errnoOf } from "./io-error.ts";
 
-const EPERM = 1;
-const EIO = 5;
 const ZEROES = 64 * 1024;
 const SECTOR = 512;
 /** What {@link RawDiskOptions.guardHead} is about: "QFI\xfb", big-endian. */
 const QCOW2_MAGIC = 0x5146_49fb;
 
 export interface RawDiskOptions {
+  /** Bytes that the guest sees. */
+  readonly size: number;
   /**
    * Refuse to make a qcow2 image of it. One that is taken for raw by its looks would be a qcow2 image the next time, with any
    * file of the host that the guest likes to name below it.
    */
   readonly guardHead?: boolean;
-  /** Do not wait for stable storage. */
-  readonly unsafe?: boolean;
 }
 
 export class RawDisk implements BlockBackend {
   readonly size: number;
-  readonly #fd: number;
+  readonly hasTables = false;
+  readonly file: ImageFile;
   readonly #guardHead: boolean;
-  readonly #unsafe: boolean;
   #zeroes: NativeBuffer | undefined;
 
-  /** `fd` is open for what the guest may do; `size` in bytes. */
-  constructor(fd: number, size: number, { guardHead = false, unsafe = false }: RawDiskOptions = {}) {
-    this.#fd = fd;
+  /** `file` is open for what the guest may do. */
+  constructor(file: ImageFile, { size, guardHead = false }: RawDiskOptions) {
+    this.file = file;
     this.size = size;
     this.#guardHead = guardHead;
-    this.#unsafe = unsafe;
   }
 
   read(vector: IoVector, offset: number): number {
-    return this.#transfer(preadv, vector, offset);
+    try {
+      this.file.readvWithin(vector, offset);
+      return 0;
+    } catch (error) {
+      return errnoOf(error);
+    }
   }
 
   write(vector: IoVector, offset: number): number {
-    if (offset === 0 && this.#guardHead) return this.#writeGuarded(vector);
-    return this.#transfer(pwritev, vector, offset);
+    try {
+      if (offset === 0 && this.#guardHead) return this.#writeGuarded(vector);
+      this.file.writev(vector, offset);
+      return 0;
+    } catch (error) {
+      return errnoOf(error);
+    }
   }
 
   flush(): number {
-    if (this.#unsafe) return 0;
-    return fdatasync(this.#fd) === 0 ? 0 : errno();
+    try {
+      this.file.sync();
+      return 0;
+    } catch (error) {
+      return errnoOf(error);
+    }
+  }
+
+  *flushSteps(): Generator<ImageFile, void, undefined> {
+    yield this.file;
+  }
+
+  mapRead(offset: number, length: number, extents: ExtentList): number {
+    extents.addData(this.file, offset, length);
+    return length;
+  }
+
+  mapWrite(offset: number, length: number, extents: ExtentList): number {
+    // The head is looked at first.
+    if (offset === 0 && this.#guardHead) return 0;
+    return this.mapRead(offset, length, extents);
   }
 
   discard(offset: number, length: number): number {
-    const result = fallocate(this.#fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+    const result = fallocate(this.file.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
     if (result === 0) return 0;
     const error = errno();
     // Discard is advice: a file system that cannot punch holes keeps the data.
@@ -69,18 +97,17 @@ export class RawDisk implements BlockBackend {
     const mode = unmap
       ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
       : FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
-    if (fallocate(this.#fd, mode, offset, length) === 0) return 0;
+    if (fallocate(this.file.fd, mode, offset, length) === 0) return 0;
     const error = errno();
     return error === EOPNOTSUPP ? this.#writeZeroBytes(offset, length) : error;
   }
 
-  close(): number {
-    return 0;
-  }
-
   /** The first sector is looked at in a copy: the guest could change it between the look and the write. */
   #writeGuarded(vector: IoVector): number {
-    if (vector.bytes < SECTOR) return this.#transfer(pwritev, vector, 0);
+    if (vector.bytes < SECTOR) {
+      this.file.writev(vector, 0);
+      return 0;
+    }
     const sector = allocateNative(SECTOR);
     const part = new IoVector();
     part.take(vector, SECTOR);
@@ -89,35 +116,20 @@ export class RawDisk implements BlockBackend {
       at += part.length(index);
     }
     if (new DataView(sector.buffer).getUint32(0) === QCOW2_MAGIC) return EPERM;
-    part.clear();
-    part.add(sector.address, SECTOR);
-    const error = this.#transfer(pwritev, part, 0);
-    return error === 0 ? this.#transfer(pwritev, vector, SECTOR) : error;
-  }
-
-  #transfer(call: typeof preadv, vector: IoVector, offset: number): number {
-    let position = offset;
-    while (vector.bytes > 0) {
-      const done = call(this.#fd, vector.address, vector.count, position);
-      if (done <= 0) {
-        const error = done === 0 ? EIO : errno(); // 0: the file has shrunk under us
-        if (error === EINTR) continue;
-        return error;
-      }
-      if (done === vector.bytes) return 0;
-      vector.consume(done);
-      position += done;
-    }
+    this.file.write(sector.address, SECTOR, 0);
+    if (vector.bytes > 0) this.file.writev(vector, SECTOR);
     return 0;
   }
 
   #writeZeroBytes(offset: number, length: number): number {
     this.#zeroes ??= allocateNative(ZEROES);
-    for (let done = 0; done < length;) {
-      const wrote = pwrite(this.#fd, this.#zeroes.address, Math.min(ZEROES, length - done), offset + done);
-      if (wrote < 0) return errno();
-      done += wrote;
+    try {
+      for (let done = 0; done < length; done += ZEROES) {
+        this.file.write(this.#zeroes.address, Math.min(ZEROES, length - done), offset + done);
+      }
+      return 0;
+    } catch (error) {
+      return errnoOf(error);
     }
-    return 0;
   }
 }

@@ -28,6 +28,8 @@ export const EPOLLIN = 0x1;
 export const EPOLLOUT = 0x4;
 export const EPOLLET = 0x8000_0000;
 
+export const F_GETFL = 3;
+export const F_SETFL = 4;
 export const F_OFD_GETLK = 36;
 export const F_OFD_SETLK = 37;
 export const F_RDLCK = 0;
@@ -46,12 +48,16 @@ export const SIG_BLOCK = 0;
 
 export const SYS_gettid = 186;
 export const SYS_tgkill = 234;
+export const SYS_io_uring_setup = 425;
+export const SYS_io_uring_enter = 426;
 
 export const BLKGETSIZE64 = 0x8008_1272;
 
 export const EINTR = 4;
 export const ENXIO = 6;
 export const EAGAIN = 11;
+export const EBUSY = 16;
+export const EINVAL = 22;
 export const EPIPE = 32;
 export const EOPNOTSUPP = 95;
 

@@ -6,6 +6,7 @@
  * Calls return what C returns; {@link check} turns -1 into a {@link SystemCallError}. `errno` must be read at once.
  */
 import koffi from "koffi";
+import { SYS_io_uring_enter, SYS_io_uring_setup } from "./constants.ts";
 import { SystemCallError } from "./errno.ts";
 
 // The symbols of the running process include its C library: works with glibc and musl alike, whatever its file name.
@@ -105,6 +106,27 @@ export const sigtimedwait = declare("int sigtimedwait", "void *set", "uintptr_t 
 export const _exit = declare("void _exit", "int status");
 /** syscall(2) for what older C libraries have no wrapper for. */
 export const syscall = declare("long syscall", "long number", "long a", "long b", "long c");
+const syscallBuffer = declare("long syscall", "long number", "long a", "void *b");
+const syscall6 = declare(
+  "long syscall",
+  "long number",
+  "long a",
+  "long b",
+  "long c",
+  "long d",
+  "long e",
+  "long f",
+);
+
+/** io_uring_setup(2); `params` is a struct io_uring_params, which the kernel fills in. */
+export function io_uring_setup(entries: number, params: Uint8Array): number {
+  return syscallBuffer(SYS_io_uring_setup, entries, params);
+}
+
+/** io_uring_enter(2), without a signal mask. */
+export function io_uring_enter(fd: number, submit: number, atLeast: number, flags: number): number {
+  return syscall6(SYS_io_uring_enter, fd, submit, atLeast, flags, 0, 0);
+}
 
 /** mmap(2) at an address of the kernel's choice. Throws on failure. */
 export function mmap(length: number, protection: number, flags: number, fd = -1, offset = 0): number {

@@ -5,6 +5,7 @@ import { loadKernel, type LoadedKernel } from "../boot/load-kernel.ts";
 import { AcpiPower } from "../devices/acpi-power.ts";
 import { Cmos } from "../devices/cmos.ts";
 import { Serial } from "../devices/serial.ts";
+import { BlkCounters } from "../devices/virtio/blk-counters.ts";
 import { blkModel } from "../devices/virtio/blk.ts";
 import { consoleModel, type WindowSize } from "../devices/virtio/console.ts";
 import { R } from "../devices/virtio/mmio.ts";
@@ -87,7 +88,7 @@ export function assemble(
   const serialState = layout.add(Serial.STATE_BYTES);
   const pipes = createPipes(machine, cleanup);
   const warnings: string[] = [];
-  const requests: DeviceRequest[] = machine.disks.map((disk) => diskRequest(disk, cleanup, warnings));
+  const requests: DeviceRequest[] = machine.disks.map((disk) => diskRequest(disk, layout, cleanup, warnings));
   if (pipes.virtio !== undefined) requests.push(consoleRequest(pipes.virtio, windowSize));
   requests.push({ model: rngModel(), backend: { type: "rng" } });
 
@@ -183,14 +184,19 @@ function window({ base, irq }: VirtioPlan): { base: number; size: number; irq: n
 
 function diskRequest(
   disk: ResolvedMachine["disks"][number],
+  layout: SharedLayout,
   cleanup: Cleanup,
   warnings: string[],
 ): DeviceRequest {
-  const { path, readOnly, serial } = disk;
+  const { path, readOnly, serial, rateLimits } = disk;
   const { plan, fds, size, warnings: complaints } = openDisk(path, disk);
   warnings.push(...complaints);
   for (const fd of fds) cleanup.add(() => close(fd));
-  return { model: blkModel({ size, readOnly }), backend: { type: "blk", disk: plan, serial } };
+  const counters = layout.add(BlkCounters.BYTES);
+  return {
+    model: blkModel({ size, readOnly }),
+    backend: { type: "blk", disk: plan, serial, rateLimits, counters },
+  };
 }
 
 function connectDevice(

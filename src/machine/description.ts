@@ -1,24 +1,8 @@
 /** The plain description of a machine: what `boot`, definition files, the library and tests all go through. */
 import { totalmem } from "node:os";
+import type { RateLimits } from "../devices/rate-limiter.ts";
 import { TsvmError } from "../errors.ts";
 import { MiB } from "../kvm/memory-map.ts";
-
-/** What may be moved, or started, in a second. */
-export interface RateLimit {
-  bytesPerSecond?: number;
-  /** Bytes that may be moved at once after a pause; one second's worth if left out. */
-  bytesBurst?: number;
-  operationsPerSecond?: number;
-  /** Operations that may be started at once after a pause; one second's worth if left out. */
-  operationsBurst?: number;
-}
-
-export interface DiskRateLimits {
-  /** For reads and writes together. */
-  total?: RateLimit;
-  read?: RateLimit;
-  write?: RateLimit;
-}
 
 export interface DiskDescription {
   /** A raw or qcow2 image, or a block device. */
@@ -38,7 +22,7 @@ export interface DiskDescription {
    * page cache, by O_DIRECT. `unsafe`: flushes are not waited for, and a power loss of the host may leave the image unusable.
    */
   cache?: "writeback" | "none" | "unsafe";
-  rateLimits?: DiskRateLimits;
+  rateLimits?: RateLimits;
   /** Which disk the kernel is looked for in first: the lowest of these numbers, from 1. Without any, the first disk. */
   bootOrder?: number;
 }

@@ -84,6 +84,8 @@ export interface MachineEvents {
   stdout: [bytes: Buffer];
   stderr: [bytes: Buffer];
   userland: [];
+  /** What the user should know of, while the machine goes on: damage in a disk image. */
+  warning: [text: string];
 }
 
 export interface BootOptions {
@@ -331,6 +333,9 @@ export class Machine extends EventEmitter<MachineEvents> {
         if (task.role === "vcpu" && task.vcpu.index === 0 && this.#reason === undefined) {
           this.#othersTimer = setTimeout(() => this.#launchOthers(), OTHERS_DELAY_MS);
         }
+        return;
+      case "warning":
+        this.emit("warning", message.text);
         return;
       case "guest-stop":
         this.#end(message.stop.kind);

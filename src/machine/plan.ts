@@ -3,6 +3,7 @@
  * that survives postMessage. Each thread builds its own objects over it.
  */
 import type { InitialCpuState } from "../boot/load-kernel.ts";
+import type { RateLimits } from "../devices/rate-limiter.ts";
 import type { ConsolePort, WindowSize } from "../devices/virtio/console.ts";
 import type { DiskPlan } from "../disk/plan.ts";
 import type { VirtioModel } from "../devices/virtio/state.ts";
@@ -15,13 +16,18 @@ export interface SharedRange {
   readonly bytes: number;
 }
 
+export interface BlkBackendPlan {
+  readonly type: "blk";
+  readonly disk: DiskPlan;
+  readonly serial: string;
+  readonly rateLimits: RateLimits | undefined;
+  /** Of {@link BlkCounters}. */
+  readonly counters: SharedRange;
+}
+
 export type VirtioBackendPlan =
   | { readonly type: "rng" }
-  | {
-      readonly type: "blk";
-      readonly disk: DiskPlan;
-      readonly serial: string;
-    }
+  | BlkBackendPlan
   | { readonly type: "console"; readonly ports: readonly ConsolePort[]; readonly size: WindowSize };
 
 export interface VirtioPlan {
@@ -88,6 +94,8 @@ export type WorkerMessage =
   /** A vCPU is about to enter the guest for the first time. */
   | { readonly type: "running" }
   | { readonly type: "guest-stop"; readonly stop: GuestStop }
+  /** The user should know of it, and the machine goes on. */
+  | { readonly type: "warning"; readonly text: string }
   | { readonly type: "failed"; readonly error: WorkerError }
   | { readonly type: "finished" };
 

@@ -3,10 +3,11 @@ import { readFileSync } from "node:fs";
 import { cpioArchive } from "../boot/cpio.ts";
 import type { ImageKernel } from "../disk/boot-entry/image-kernel.ts";
 import { rootDevice } from "../disk/root-device.ts";
+import type { RateLimits } from "../devices/rate-limiter.ts";
 import { bundledFile } from "../images/bundled.ts";
 import { isSoftwareKvm } from "../kvm/host.ts";
 import { HOLE_START } from "../kvm/memory-map.ts";
-import { DescriptionError, type MachineDescription } from "./description.ts";
+import { DescriptionError, type DiskDescription, type MachineDescription } from "./description.ts";
 import { encodeRun, type RunRequest } from "./guest-init.ts";
 
 export interface ResolvedDisk {
@@ -16,6 +17,8 @@ export interface ResolvedDisk {
   readonly overlay: boolean;
   readonly format: "raw" | "qcow2" | undefined;
   readonly serial: string;
+  readonly cache: "writeback" | "none" | "unsafe";
+  readonly rateLimits: RateLimits | undefined;
 }
 
 /** A description with every decision taken. */
@@ -70,27 +73,13 @@ export async function resolveMachine(description: MachineDescription): Promise<R
       "leave out the initrd, or give a command, or a disk of your own",
     );
   }
-  const disks = (description.disks ?? []).map(
-    ({ path, readOnly = false, ephemeral = false, overlay = false, format, serial = "" }): ResolvedDisk => ({
-      path,
-      readOnly,
-      ephemeral,
-      overlay,
-      format,
-      serial,
-    }),
-  );
+  const disks = (description.disks ?? []).map(resolveDisk);
   const bundledRoot =
     ownInit && (description.root ?? (disks.length === 0 ? "bundled" : "disk")) === "bundled";
   if (bundledRoot) {
-    disks.unshift({
-      path: bundledFile("rootfs.ext4"),
-      readOnly: false,
-      ephemeral: true,
-      overlay: false,
-      format: "raw",
-      serial: "tsvm-root",
-    });
+    disks.unshift(
+      resolveDisk({ path: bundledFile("rootfs.ext4"), ephemeral: true, format: "raw", serial: "tsvm-root" }),
+    );
   }
   const root =
     disks[0] === undefined || inDisk !== undefined
@@ -127,6 +116,19 @@ export async function resolveMachine(description: MachineDescription): Promise<R
     // The bundled kernel would not look at the tables.
     acpi: description.acpi ?? !bundled,
     run: ownInit ? encodeRun(runRequest(description, { root, bundledRoot, rootReadOnly })) : undefined,
+  };
+}
+
+function resolveDisk(disk: DiskDescription): ResolvedDisk {
+  return {
+    path: disk.path,
+    readOnly: disk.readOnly ?? false,
+    ephemeral: disk.ephemeral ?? false,
+    overlay: disk.overlay ?? false,
+    format: disk.format,
+    serial: disk.serial ?? "",
+    cache: disk.cache ?? "writeback",
+    rateLimits: disk.rateLimits,
   };
 }
 

@@ -7,7 +7,9 @@ import type { WorkerError, WorkerMessage, WorkerTask } from "./plan.ts";
 
 function run(task: WorkerTask): WorkerMessage | undefined {
   if (task.role === "io") {
-    runIoLoop(task.machine);
+    runIoLoop(task.machine, (text) => {
+      parentPort!.postMessage({ type: "warning", text } satisfies WorkerMessage);
+    });
     return undefined;
   }
   const stop = runVcpuLoop(task.machine, task.vcpu, () => {

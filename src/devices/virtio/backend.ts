@@ -11,6 +11,8 @@ import { Q, type VirtioState } from "./state.ts";
 export const BLOCKED = -1;
 /** What it returns when a chain has had its share of time: it stays in the queue, which gets another turn. */
 export const UNFINISHED = -2;
+/** What it returns when it goes on with a chain by itself, and ends it by {@link VirtioBackend.beginAnswer}. */
+export const PENDING = -3;
 
 export abstract class VirtioBackend {
   readonly state: VirtioState;
@@ -55,8 +57,34 @@ export abstract class VirtioBackend {
     }
   }
 
+  /** What {@link beginAnswer} wants to know: which life of the device a chain belongs to. */
+  protected get epoch(): number {
+    return this.#epoch;
+  }
+
   /**
-   * Handles one chain of queue `index`: bytes written into it, {@link BLOCKED} or {@link UNFINISHED}.
+   * For a chain that was PENDING: true if the driver still waits for it. Then guest memory may be written to until
+   * {@link endAnswer}, which must follow; otherwise the chain is forgotten.
+   */
+  protected beginAnswer(index: number, epoch: number): boolean {
+    this.state.lock.acquire();
+    if (this.state.epoch === epoch && this.#epoch === epoch && this.queues[index] !== undefined) return true;
+    this.state.lock.release();
+    this.state.endWork();
+    return false;
+  }
+
+  /** Gives back the chain that begins at `head` of queue `index`, with `written` bytes written into it. */
+  protected endAnswer(index: number, head: number, written: number): void {
+    const queue = this.queues[index]!;
+    queue.giveBack(head, written);
+    if (queue.shouldNotify()) this.state.notifyUsed();
+    this.state.lock.release();
+    this.state.endWork();
+  }
+
+  /**
+   * Handles one chain of queue `index`: bytes written into it, {@link BLOCKED}, {@link UNFINISHED} or {@link PENDING}.
    * May throw VirtqueueError.
    */
   protected abstract handle(index: number, chain: DescriptorChain): number;
@@ -74,6 +102,11 @@ export abstract class VirtioBackend {
       const written = this.handle(index, queue.chain);
       if (written === BLOCKED) return false;
       if (written === UNFINISHED) return true;
+      if (written === PENDING) {
+        queue.take();
+        this.state.beginWork();
+        continue;
+      }
       queue.complete(written);
       if (queue.shouldNotify()) this.state.notifyUsed();
     }

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BlockBackend } from "../../disk/backend.ts";
-import { RawDisk } from "../../disk/raw.ts";
+import { rawDiskOn } from "../../disk/testing/raw-disk.ts";
 import { GuestMemory } from "../../kvm/guest-memory.ts";
 import {
   DISCARD,
@@ -87,6 +87,16 @@ class FakeDisk implements BlockBackend {
   writeZeroes(offset: number, length: number, unmap: boolean): number {
     return this.#note(`zero ${offset} ${length}${unmap ? " unmap" : ""}`);
   }
+  readonly hasTables = false;
+  *flushSteps(): Generator<never, void, undefined> {
+    // Nothing to wait for.
+  }
+  mapRead(): number {
+    return 0;
+  }
+  mapWrite(): number {
+    return 0;
+  }
 }
 
 describe("the configuration space", () => {
@@ -121,7 +131,7 @@ describe("on a file", () => {
   afterEach(() => {
     closeSync(fd);
   });
-  const open = (options?: { readOnly?: boolean }): Bench => bench(new RawDisk(fd, SIZE), options);
+  const open = (options?: { readOnly?: boolean }): Bench => bench(rawDiskOn(fd, SIZE), options);
   const slice = (from: number, count: number): Buffer =>
     content.subarray(from * SECTOR, (from + count) * SECTOR);
 

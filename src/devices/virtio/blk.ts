@@ -2,10 +2,22 @@
  * Block device, virtio 1.2 section 5.2. A request is a stream of bytes in its chain, whatever the buffer boundaries: 16 bytes
  * of header and the data to write in the readable part, the data read and one status byte in the writable part.
  */
+import { DiskQueue } from "../../disk/async/disk-queue.ts";
+import {
+  type DiskRange,
+  DiskRequest,
+  DISCARD,
+  FLUSH,
+  READ,
+  WRITE,
+  WRITE_ZEROES,
+} from "../../disk/async/disk-request.ts";
+import type { IoEngine } from "../../disk/async/io-engine.ts";
 import type { BlockBackend } from "../../disk/backend.ts";
-import { IoVector } from "../../ffi/iovec.ts";
 import type { GuestMemory } from "../../kvm/guest-memory.ts";
-import { byteAddress, gather, VirtioBackend } from "./backend.ts";
+import type { RateLimiter } from "../rate-limiter.ts";
+import { BLOCKED, byteAddress, gather, PENDING, VirtioBackend } from "./backend.ts";
+import { BlkCounters, Counter } from "./blk-counters.ts";
 import { VIRTIO_ID_BLOCK } from "./constants.ts";
 import { VirtqueueError, type DescriptorChain } from "./queue.ts";
 import type { VirtioModel, VirtioState } from "./state.ts";
@@ -37,6 +49,7 @@ const HEADER_BYTES = 16;
 const RANGE_BYTES = 16;
 export const SERIAL_BYTES = 20;
 
+const QUEUE = 0;
 const QUEUE_SIZE = 256;
 /** Bytes in one buffer, and buffers in one request: together they bound what one request may move. */
 const SIZE_MAX = 1 << 20;
@@ -80,68 +93,184 @@ export function blkModel({ size, readOnly }: BlkOptions): VirtioModel {
   };
 }
 
+/** What surrounds the device; each may be left out. */
+export interface BlkSurroundings {
+  /** Without one, every request is done while it is looked at. */
+  readonly engine?: IoEngine | undefined;
+  readonly limiter?: RateLimiter | undefined;
+  readonly counters?: BlkCounters | undefined;
+  /** ms of a monotonic clock. */
+  readonly now?: () => number;
+  /** Has queue 0 run after so many ms; 0: soon. */
+  readonly runLater?: (delay: number) => void;
+}
+
+/** A request on its way, with what its answer needs. */
+class BlkRequest extends DiskRequest {
+  head = 0;
+  epoch = 0;
+  /** Guest address of the status byte. */
+  statusAt = 0;
+  /** For the used ring, if it succeeds. */
+  written = 1;
+}
+
+/** Instead of a status: the request goes to the disk. */
+const TO_DISK = -1;
+
 export class VirtioBlk extends VirtioBackend {
-  readonly #disk: BlockBackend;
   readonly #readOnly: boolean;
   /** At most 20 ASCII bytes, as /sys/block/vda/serial shows it. */
   readonly #serial: Uint8Array;
-  readonly #vector = new IoVector();
   readonly #sectors: number;
+  readonly #queue: DiskQueue<BlkRequest>;
+  readonly #limiter: RateLimiter | undefined;
+  readonly #counters: BlkCounters;
+  readonly #now: () => number;
+  readonly #runLater: (delay: number) => void;
+  readonly #free: BlkRequest[] = [];
+  #made = 0;
+  /** The queue waits for a request to end, because there are as many as may be. */
+  #full = false;
 
   constructor(
     state: VirtioState,
     memory: GuestMemory,
     disk: BlockBackend,
-    options: { readOnly: boolean; serial: string },
+    options: { readOnly: boolean; serial: string } & BlkSurroundings,
   ) {
     super(state, memory);
-    this.#disk = disk;
+    const {
+      engine,
+      limiter,
+      counters = new BlkCounters(),
+      now = () => 0,
+      runLater = () => undefined,
+    } = options;
     this.#readOnly = options.readOnly;
     this.#serial = new TextEncoder().encode(options.serial).subarray(0, SERIAL_BYTES);
     this.#sectors = disk.size / SECTOR;
+    this.#queue = new DiskQueue(disk, engine, (request) => this.#answerLater(request));
+    this.#limiter = limiter;
+    this.#counters = counters;
+    this.#now = now;
+    this.#runLater = runLater;
   }
 
   protected override handle(_index: number, chain: DescriptorChain): number {
     if (chain.writableBytes < 1) throw new VirtqueueError("block request without a status byte");
     const statusAt = byteAddress(chain, "writable", chain.writableBytes - 1);
-    let status = VIRTIO_BLK_S_IOERR;
-    let written = 1;
-    if (chain.readableBytes >= HEADER_BYTES) {
-      const type = this.#readUint32(chain, 0);
-      const sector = this.#readUint32(chain, 12) * 2 ** 32 + this.#readUint32(chain, 8);
-      status = this.#execute(type, sector, chain);
-      if (status === VIRTIO_BLK_S_OK && (type === VIRTIO_BLK_T_IN || type === VIRTIO_BLK_T_GET_ID)) {
-        written = chain.writableBytes;
-      }
+    const request = this.#take();
+    if (request === undefined) return BLOCKED;
+    const status = this.#prepare(request, chain);
+    if (status !== TO_DISK) {
+      this.#free.push(request);
+      if (status !== VIRTIO_BLK_S_OK) this.#counters.add(Counter.errors);
+      this.memory.setUint8(statusAt, status);
+      return status === VIRTIO_BLK_S_OK ? request.written : 1;
     }
-    this.memory.setUint8(statusAt, status);
+    if (this.#mustWait(request)) {
+      this.#free.push(request);
+      return BLOCKED;
+    }
+    request.head = chain.head;
+    request.epoch = this.epoch;
+    request.statusAt = statusAt;
+    this.#count(request);
+    if (!this.#queue.start(request)) return PENDING;
+    const written = this.#answer(request);
+    this.#free.push(request);
     return written;
   }
 
   protected override reset(): void {
-    // Requests are finished one by one: there is nothing between them.
+    // What is on its way belongs to an earlier epoch, and its answer is dropped.
   }
 
-  #execute(type: number, sector: number, chain: DescriptorChain): number {
+  #take(): BlkRequest | undefined {
+    const request = this.#free.pop();
+    if (request !== undefined) return request;
+    if (this.#made === QUEUE_SIZE) {
+      this.#full = true;
+      return undefined;
+    }
+    this.#made += 1;
+    return new BlkRequest(QUEUE_SIZE);
+  }
+
+  /** A request that the queue has finished by itself. */
+  #answerLater(request: BlkRequest): void {
+    if (this.beginAnswer(QUEUE, request.epoch)) {
+      this.endAnswer(QUEUE, request.head, this.#answer(request));
+    }
+    this.#free.push(request);
+    if (!this.#full) return;
+    this.#full = false;
+    this.#runLater(0);
+  }
+
+  /** Writes the status; returns the length for the used ring. */
+  #answer({ errno, statusAt, written }: BlkRequest): number {
+    if (errno !== 0) this.#counters.add(Counter.errors);
+    this.memory.setUint8(statusAt, errno === 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+    return errno === 0 ? written : 1;
+  }
+
+  /** Whether a limit holds the request back; the queue runs again when it may go on. */
+  #mustWait({ kind, vector }: BlkRequest): boolean {
+    if (this.#limiter === undefined) return false;
+    const bytes = kind === READ || kind === WRITE ? vector.bytes : 0;
+    const delay = this.#limiter.admit(kind !== READ, bytes, this.#now());
+    if (delay === 0) return false;
+    this.#counters.add(Counter.throttled);
+    this.#runLater(delay);
+    return true;
+  }
+
+  #count({ kind, vector }: BlkRequest): void {
+    const counters = this.#counters;
+    if (kind === READ) {
+      counters.add(Counter.reads);
+      counters.add(Counter.readBytes, vector.bytes);
+    } else if (kind === WRITE) {
+      counters.add(Counter.writes);
+      counters.add(Counter.writtenBytes, vector.bytes);
+    } else counters.add(kind === FLUSH ? Counter.flushes : Counter.discards);
+  }
+
+  /** Fills in what is to be done with the disk. Anything but TO_DISK is the status already. */
+  #prepare(request: BlkRequest, chain: DescriptorChain): number {
+    request.written = 1;
+    if (chain.readableBytes < HEADER_BYTES) return VIRTIO_BLK_S_IOERR;
+    const type = this.#readUint32(chain, 0);
+    const sector = this.#readUint32(chain, 12) * 2 ** 32 + this.#readUint32(chain, 8);
     switch (type) {
       case VIRTIO_BLK_T_IN:
-        return this.#transfer(chain, "writable", 0, chain.writableBytes - 1, sector);
-      case VIRTIO_BLK_T_OUT:
+        request.kind = READ;
+        request.written = chain.writableBytes;
+        return this.#transfer(request, chain, "writable", 0, chain.writableBytes - 1, sector);
+      case VIRTIO_BLK_T_OUT: {
         if (this.#readOnly) return VIRTIO_BLK_S_IOERR;
-        return this.#transfer(chain, "readable", HEADER_BYTES, chain.readableBytes - HEADER_BYTES, sector);
+        request.kind = WRITE;
+        const bytes = chain.readableBytes - HEADER_BYTES;
+        return this.#transfer(request, chain, "readable", HEADER_BYTES, bytes, sector);
+      }
       case VIRTIO_BLK_T_FLUSH:
-        return this.#status(this.#readOnly ? 0 : this.#disk.flush());
+        request.kind = FLUSH;
+        return this.#readOnly ? VIRTIO_BLK_S_OK : TO_DISK;
       case VIRTIO_BLK_T_GET_ID:
+        request.written = chain.writableBytes;
         return this.#getId(chain);
       case VIRTIO_BLK_T_DISCARD:
       case VIRTIO_BLK_T_WRITE_ZEROES:
-        return this.#ranges(type, chain);
+        return this.#ranges(request, type, chain);
       default:
         return VIRTIO_BLK_S_UNSUPP;
     }
   }
 
   #transfer(
+    request: BlkRequest,
     chain: DescriptorChain,
     part: "readable" | "writable",
     skip: number,
@@ -152,13 +281,9 @@ export class VirtioBlk extends VirtioBackend {
       return VIRTIO_BLK_S_IOERR;
     }
     if (bytes === 0) return VIRTIO_BLK_S_OK;
-    const vector = this.#vector;
-    gather(vector, chain, part, skip, bytes);
-    if (vector.bytes !== bytes) return VIRTIO_BLK_S_IOERR;
-    const offset = sector * SECTOR;
-    return this.#status(
-      part === "writable" ? this.#disk.read(vector, offset) : this.#disk.write(vector, offset),
-    );
+    gather(request.vector, chain, part, skip, bytes);
+    request.offset = sector * SECTOR;
+    return request.vector.bytes === bytes ? TO_DISK : VIRTIO_BLK_S_IOERR;
   }
 
   #getId(chain: DescriptorChain): number {
@@ -170,39 +295,30 @@ export class VirtioBlk extends VirtioBackend {
   }
 
   /** Section 5.2.6.2: all ranges are checked before any of them is touched. */
-  #ranges(type: number, chain: DescriptorChain): number {
+  #ranges(request: BlkRequest, type: number, chain: DescriptorChain): number {
     if (this.#readOnly) return VIRTIO_BLK_S_IOERR;
+    const discard = type === VIRTIO_BLK_T_DISCARD;
     const count = (chain.readableBytes - HEADER_BYTES) / RANGE_BYTES;
-    const most = type === VIRTIO_BLK_T_DISCARD ? MAX_DISCARD_RANGES : MAX_WRITE_ZEROES_RANGES;
+    const most = discard ? MAX_DISCARD_RANGES : MAX_WRITE_ZEROES_RANGES;
     if (!Number.isInteger(count) || count < 1 || count > most) return VIRTIO_BLK_S_IOERR;
-    const ranges: { sector: number; sectors: number; unmap: boolean }[] = [];
+    const ranges: DiskRange[] = [];
+    request.kind = discard ? DISCARD : WRITE_ZEROES;
     for (let index = 0; index < count; index++) {
       const at = HEADER_BYTES + index * RANGE_BYTES;
       const sector = this.#readUint32(chain, at + 4) * 2 ** 32 + this.#readUint32(chain, at);
       const sectors = this.#readUint32(chain, at + 8);
       const flags = this.#readUint32(chain, at + 12);
-      const allowed = type === VIRTIO_BLK_T_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
-      if ((flags & ~allowed) !== 0) return VIRTIO_BLK_S_UNSUPP;
+      if ((flags & ~(discard ? 0 : VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP)) !== 0) return VIRTIO_BLK_S_UNSUPP;
       if (sectors > MAX_RANGE_SECTORS || !this.#inRange(sector, sectors)) return VIRTIO_BLK_S_IOERR;
-      ranges.push({ sector, sectors, unmap: flags !== 0 });
+      request.unmap = flags !== 0;
+      if (sectors > 0) ranges.push({ offset: sector * SECTOR, length: sectors * SECTOR });
     }
-    for (const { sector, sectors, unmap } of ranges) {
-      if (sectors === 0) continue;
-      const error =
-        type === VIRTIO_BLK_T_DISCARD
-          ? this.#disk.discard(sector * SECTOR, sectors * SECTOR)
-          : this.#disk.writeZeroes(sector * SECTOR, sectors * SECTOR, unmap);
-      if (error !== 0) return VIRTIO_BLK_S_IOERR;
-    }
-    return VIRTIO_BLK_S_OK;
+    request.ranges = ranges;
+    return ranges.length > 0 ? TO_DISK : VIRTIO_BLK_S_OK;
   }
 
   #inRange(sector: number, sectors: number): boolean {
     return sector <= this.#sectors && sectors <= this.#sectors - sector;
-  }
-
-  #status(errno: number): number {
-    return errno === 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR;
   }
 
   /** The 32-bit value at `offset` of the readable part; the caller has checked that it is long enough. */

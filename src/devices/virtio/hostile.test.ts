@@ -7,7 +7,7 @@ import { closeSync, fstatSync, ftruncateSync, mkdtempSync, openSync, readSync, r
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { RawDisk } from "../../disk/raw.ts";
+import { rawDiskOn } from "../../disk/testing/raw-disk.ts";
 import type { GuestMemory } from "../../kvm/guest-memory.ts";
 import { HostPort } from "../testing/console-driver.ts";
 import { GUARD_BYTE, guardedMemory, INDIRECT, ProbeBackend, probeModel, Rig } from "../testing/driver.ts";
@@ -58,7 +58,7 @@ const TARGETS: Record<string, () => Target> = {
     return {
       model: blkModel({ size: DISK, readOnly: false }),
       build: (state, memory) =>
-        new VirtioBlk(state, memory, new RawDisk(fd, DISK), { readOnly: false, serial: "hostile" }),
+        new VirtioBlk(state, memory, rawDiskOn(fd, DISK), { readOnly: false, serial: "hostile" }),
       drain: () => {
         expect(fstatSync(fd).size).toBe(DISK);
         const bytes = Buffer.alloc(DISK);

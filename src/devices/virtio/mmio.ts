@@ -117,6 +117,8 @@ export class VirtioMmio implements BusDevice {
     } finally {
       this.#state.lock.release();
     }
+    // A queue that has been stopped is the driver's again.
+    if (offset === R.QueueReady && (value & 1) === 0) this.#state.waitForWork();
   }
 
   #writeLocked(offset: number, value: number): void {
@@ -167,7 +169,7 @@ export class VirtioMmio implements BusDevice {
 
   #writeStatus(value: number): void {
     const { words, lock } = this.#state;
-    // The I/O thread holds the lock while it works on a chain: once we have it, nothing touches guest memory any more.
+    // The I/O thread holds the lock while it takes a chain, and while it gives one back.
     lock.acquire();
     try {
       if (value === 0) this.#reset();
@@ -177,6 +179,8 @@ export class VirtioMmio implements BusDevice {
       lock.release();
     }
     this.#wake();
+    // What the device does meanwhile, without the lock, it ends first, and throws away the result.
+    if (value === 0) this.#state.waitForWork();
   }
 
   /**

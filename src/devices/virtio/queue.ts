@@ -113,9 +113,19 @@ export class Virtqueue {
 
   /** Takes the chain that {@link peek} showed and gives it back to the driver with `written` bytes written into it. */
   complete(written: number): void {
+    this.take();
+    this.giveBack(this.chain.head, written);
+  }
+
+  /** Takes the chain that {@link peek} showed: the next one is what it shows from now on. */
+  take(): void {
     this.#setWord(Q.LAST_AVAIL, (this.#lastAvail + 1) & 0xffff);
+  }
+
+  /** Gives the chain that begins at `head`, and was taken before, to the driver. */
+  giveBack(head: number, written: number): void {
     const slot = 1 + 2 * (this.#nextUsed & (this.size - 1));
-    this.#used32[slot] = this.chain.head;
+    this.#used32[slot] = head;
     this.#used32[slot + 1] = written;
     const next = (this.#nextUsed + 1) & 0xffff;
     this.#setWord(Q.NEXT_USED, next);

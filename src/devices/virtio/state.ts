@@ -28,17 +28,19 @@ export interface VirtioModel {
 /** Word indices. */
 export const W = {
   LOCK: 0,
-  STATUS: 1,
-  DEVICE_FEATURES_SEL: 2,
-  DRIVER_FEATURES_SEL: 3,
-  DRIVER_FEATURES_LOW: 4,
-  DRIVER_FEATURES_HIGH: 5,
-  QUEUE_SEL: 6,
-  INTERRUPT_STATUS: 7,
-  CONFIG_GENERATION: 8,
+  /** Chains that the device has taken and goes on with, although it does not hold the lock. */
+  IN_FLIGHT: 1,
+  STATUS: 2,
+  DEVICE_FEATURES_SEL: 3,
+  DRIVER_FEATURES_SEL: 4,
+  DRIVER_FEATURES_LOW: 5,
+  DRIVER_FEATURES_HIGH: 6,
+  QUEUE_SEL: 7,
+  INTERRUPT_STATUS: 8,
+  CONFIG_GENERATION: 9,
   /** Counts everything that makes the I/O thread's picture of the queues stale. */
-  EPOCH: 9,
-  QUEUES: 10,
+  EPOCH: 10,
+  QUEUES: 11,
 } as const;
 
 /** Word indices within one queue. */
@@ -111,6 +113,30 @@ export class VirtioState {
   negotiated(bit: number): boolean {
     const word = bit < 32 ? W.DRIVER_FEATURES_LOW : W.DRIVER_FEATURES_HIGH;
     return (this.words[word]! & (1 << (bit & 31))) !== 0;
+  }
+
+  /** The device has taken a chain, and touches its memory until {@link endWork}. */
+  beginWork(): void {
+    Atomics.add(this.words, W.IN_FLIGHT, 1);
+  }
+
+  endWork(): void {
+    if (Atomics.sub(this.words, W.IN_FLIGHT, 1) === 1) Atomics.notify(this.words, W.IN_FLIGHT);
+  }
+
+  /** Nothing of the device is at work any more, whatever was begun. */
+  abandonWork(): void {
+    Atomics.store(this.words, W.IN_FLIGHT, 0);
+    Atomics.notify(this.words, W.IN_FLIGHT);
+  }
+
+  /** For a thread that does not hold the lock: waits until the device has ended all that it had begun. */
+  waitForWork(): void {
+    for (;;) {
+      const count = Atomics.load(this.words, W.IN_FLIGHT);
+      if (count === 0) return;
+      Atomics.wait(this.words, W.IN_FLIGHT, count);
+    }
   }
 
   /** Used Buffer Notification, section 2.3. */

@@ -21,7 +21,7 @@ import type { BlockBackend } from "../backend.ts";
 import { DiskError } from "../errors.ts";
 import { ExtentList } from "../extents.ts";
 import type { ImageFile } from "../image-file.ts";
-import { CorruptImageError, EIO, EROFS, ImageIoError } from "../io-error.ts";
+import { CorruptImageError, EIO, EROFS, errnoOf, ImageIoError } from "../io-error.ts";
 import { type ImageLayer, LayerReader } from "../layer.ts";
 import { ClusterMap } from "./cluster-map.ts";
 import { CompressedClusters } from "./compressed.ts";
@@ -87,6 +87,7 @@ interface WriteSide {
 
 export class Qcow2Disk implements BlockBackend {
   readonly size: number;
+  readonly hasTables = true;
   readonly #file: ImageFile;
   readonly #header: Qcow2Header;
   readonly #clusterSize: number;
@@ -151,12 +152,21 @@ export class Qcow2Disk implements BlockBackend {
   }
 
   flush(): number {
-    if (this.#side === undefined) return 0;
     try {
-      this.#flush(this.#begin());
+      syncEach(this.flushSteps());
       return 0;
     } catch (error) {
-      return this.#writeFailed(error);
+      return errnoOf(error);
+    }
+  }
+
+  *flushSteps(): Generator<ImageFile, void, undefined> {
+    if (this.#side === undefined) return;
+    try {
+      yield* this.#flush(this.#begin());
+    } catch (error) {
+      this.#writeFailed(error);
+      throw error;
     }
   }
 
@@ -187,9 +197,9 @@ export class Qcow2Disk implements BlockBackend {
     if (this.#side === undefined || this.#broken) return 0;
     try {
       const { refcounts } = this.#side;
-      this.#flush(this.#side);
+      syncEach(this.#flush(this.#side));
       refcounts.releaseReserve();
-      this.#writeCounts(refcounts);
+      syncEach(this.#writeCounts(refcounts));
       this.#file.sync();
       return 0;
     } catch (error) {
@@ -197,16 +207,10 @@ export class Qcow2Disk implements BlockBackend {
     }
   }
 
-  /** Where the bytes of [offset, offset + length) are, for whoever moves the data itself: see {@link ImageLayer.map}. */
   mapRead(offset: number, length: number, extents: ExtentList): number {
     return this.#layer.map(offset, length, extents);
   }
 
-  /**
-   * Where bytes can be written without a change of any table: extents of data, as far as that goes and there is room in the
-   * list. Returns for how many bytes; 0 where the next byte needs {@link write}. Whoever writes them has finished before the
-   * next flush, discard or writeZeroes. Throws an ImageIoError.
-   */
   mapWrite(offset: number, length: number, extents: ExtentList): number {
     return this.#mapInPlace(offset, length, extents, this.#begin());
   }
@@ -242,9 +246,8 @@ export class Qcow2Disk implements BlockBackend {
   }
 
   #errnoOf(error: unknown): number {
-    if (!(error instanceof ImageIoError)) throw error;
     if (error instanceof CorruptImageError) this.#report(error);
-    return error.errno;
+    return errnoOf(error);
   }
 
   #writeFailed(error: unknown): number {
@@ -651,35 +654,39 @@ export class Qcow2Disk implements BlockBackend {
 
   /** What waits in memory is bounded, whether the guest flushes or not. */
   #keepBounded(side: WriteSide): void {
-    if (this.#frees.runs > MAX_PENDING_FREES) this.#flush(side);
+    if (this.#frees.runs > MAX_PENDING_FREES) syncEach(this.#flush(side));
     else if (this.#clusters.cache.dirtyCount * 4 > this.#clusters.cache.slots * 3) this.#commit();
   }
 
   /** Steps 1 to 4: afterwards the file has all that memory has. */
   #commit(): void {
+    syncEach(this.#commitSteps());
+  }
+
+  *#commitSteps(): Generator<ImageFile, void, undefined> {
     if (!this.#clusters.dirty) return;
     const { refcounts } = this.#side!;
-    this.#writeCounts(refcounts);
+    yield* this.#writeCounts(refcounts);
     if (this.#ordered || refcounts.unstable) {
-      this.#file.sync();
+      yield this.#file;
       this.#ordered = refcounts.unstable = false;
     }
     this.#clusters.writeBack();
   }
 
-  #writeCounts(refcounts: Refcounts): void {
+  *#writeCounts(refcounts: Refcounts): Generator<ImageFile, void, undefined> {
     refcounts.writeBlocks();
     if (!refcounts.tableDirty) return;
-    this.#file.sync();
+    yield this.#file;
     refcounts.writeTable();
     refcounts.unstable = true;
   }
 
-  #flush({ refcounts, metadata }: WriteSide): void {
-    this.#commit();
+  *#flush({ refcounts, metadata }: WriteSide): Generator<ImageFile, void, undefined> {
+    yield* this.#commitSteps();
     // With this flush, counts for what comes next become stable at no cost.
     if (refcounts.topUp()) refcounts.writeBlocks();
-    this.#file.sync();
+    yield this.#file;
     if (!refcounts.dirty) refcounts.unstable = false;
     this.#ordered = false;
     this.#frees.drain((first, count) => {
@@ -692,6 +699,11 @@ export class Qcow2Disk implements BlockBackend {
       if (refcounts.isUsed(cluster)) metadata.add(cluster); // by a snapshot
     }
   }
+}
+
+/** Takes the steps one after the other, waiting for each file. */
+function syncEach(steps: Iterable<ImageFile>): void {
+  for (const file of steps) file.sync();
 }
 
 /** Whether guest data can be written to where this entry says, without a change of the entry. */

@@ -17,11 +17,6 @@ export class RecordingFile extends ImageFile {
     this.#record = record;
   }
 
-  override write(address: number, length: number, offset: number): void {
-    super.write(address, length, offset);
-    this.#wrote(offset, length);
-  }
-
   override writev(vector: IoVector, offset: number): void {
     const length = vector.bytes;
     super.writev(vector, offset);

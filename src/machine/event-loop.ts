@@ -1,0 +1,75 @@
+/**
+ * What the I/O thread waits with: epoll over file descriptors, and times. Descriptors are registered edge-triggered: an eventfd
+ * need not be read, and a pipe whose data the guest cannot take yet does not make the loop spin.
+ */
+import { EINTR, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLET } from "../ffi/constants.ts";
+import { SystemCallError } from "../ffi/errno.ts";
+import { check, close, epoll_create1, epoll_ctl, epoll_wait, errno } from "../ffi/libc.ts";
+import { allocateNative } from "../ffi/native-buffer.ts";
+import { monotonicNow } from "./clock.ts";
+
+/** struct epoll_event is packed on x86-64: u32 events, u64 data. */
+const EPOLL_EVENT_SIZE = 12;
+const MAX_EVENTS = 64;
+
+export class EventLoop {
+  readonly #epollFd = check(epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
+  readonly #handlers: (() => void)[] = [];
+  readonly #alarms: { at: number; handler: () => void }[] = [];
+  /** Called after each round of handlers, before the loop waits again. */
+  afterRound: () => void = () => undefined;
+  #stopped = false;
+
+  watch(fd: number, events: number, handler: () => void): void {
+    const event = new Uint32Array([(events | EPOLLET) >>> 0, this.#handlers.length, 0]);
+    check(epoll_ctl(this.#epollFd, EPOLL_CTL_ADD, fd, event), "epoll_ctl");
+    this.#handlers.push(handler);
+  }
+
+  /** Has `handler` called once, in `delay` ms or a little later. */
+  callLater(delay: number, handler: () => void): void {
+    this.#alarms.push({ at: monotonicNow() + delay, handler });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  run(): void {
+    const { address, buffer } = allocateNative(MAX_EVENTS * EPOLL_EVENT_SIZE);
+    const words = new Uint32Array(buffer);
+    this.afterRound();
+    while (!this.#stopped) {
+      const count = epoll_wait(this.#epollFd, address, MAX_EVENTS, this.#timeout());
+      if (count < 0) {
+        const error = errno();
+        if (error === EINTR) continue;
+        throw new SystemCallError("epoll_wait", error);
+      }
+      for (let index = 0; index < count; index++) {
+        this.#handlers[words[(index * EPOLL_EVENT_SIZE) / 4 + 1]!]!();
+      }
+      if (this.#alarms.length > 0) this.#ringAlarms();
+      this.afterRound();
+    }
+  }
+
+  close(): void {
+    close(this.#epollFd);
+  }
+
+  /** ms until the next alarm, rounded up; -1 without one. */
+  #timeout(): number {
+    if (this.#alarms.length === 0) return -1;
+    const next = Math.min(...this.#alarms.map(({ at }) => at));
+    return Math.max(0, Math.ceil(next - monotonicNow()));
+  }
+
+  #ringAlarms(): void {
+    const now = monotonicNow();
+    for (const alarm of this.#alarms.splice(0)) {
+      if (alarm.at <= now) alarm.handler();
+      else this.#alarms.push(alarm);
+    }
+  }
+}
