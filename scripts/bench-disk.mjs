@@ -1,17 +1,17 @@
 // How fast the disk back ends are in this process, without any guest: requests per second, and their ratio to the plain
-// system call (pread or pwrite by address) on the same bytes of the same file. Files are in the page cache, so what is
-// measured is the code. Needs qemu-img, which makes the image.
+// system call (pread or pwrite by address) on the same bytes of the same file. First the back ends alone, with files in the
+// page cache, so that what is measured is the code. Then the whole block device with its queue and a driver: from the page
+// cache, and past it (cache=none), where many requests at a time show. Needs qemu-img, which makes the image.
 //
 //   node scripts/bench-disk.mjs [--size MIB] [--seconds N] [--dir DIRECTORY]
-import { build } from "esbuild";
 import { execFileSync } from "node:child_process";
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import { closeSync, constants, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { BlockDeviceBench } from "./bench/block-device.mjs";
+import { loadSource } from "./bench/source.mjs";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
 const { values } = parseArgs({
   options: {
     size: { type: "string", default: "256" },
@@ -40,7 +40,19 @@ try {
 }
 
 async function main() {
-  const { openDisk, buildDisk, ExtentList, IoVector, allocateNative, preadv, pwritev } = await loadSource();
+  const parts = await loadSource({
+    "disk/open.ts": "openDisk",
+    "disk/plan.ts": "buildDisk",
+    "disk/extents.ts": "ExtentList",
+    "disk/async/io-engine.ts": "IoEngine",
+    "ffi/iovec.ts": "IoVector",
+    "ffi/native-buffer.ts": "allocateNative",
+    "ffi/libc.ts": "preadv, pwritev",
+    "kvm/guest-memory.ts": "GuestMemory",
+    "devices/virtio/blk.ts": "VirtioBlk, blkModel",
+    "devices/testing/driver.ts": "Rig",
+  });
+  const { openDisk, buildDisk, ExtentList, IoVector, allocateNative, preadv, pwritev } = parts;
   const arena = allocateNative(MIB);
   const vector = new IoVector();
   const extents = new ExtentList();
@@ -53,7 +65,7 @@ async function main() {
   const image = open(openDisk, qcow2);
   const rawImage = open(openDisk, raw);
 
-  console.log(`${"".padEnd(34)}${"plain/s".padStart(10)}${"tsvm/s".padStart(10)}   ratio`);
+  console.log(`${"".padEnd(42)}${"plain/s".padStart(10)}${"tsvm/s".padStart(10)}   ratio`);
   const plainOf = (fd, call) => (length, offset) => {
     vector.clear();
     vector.add(arena.address, length);
@@ -94,7 +106,7 @@ async function main() {
         });
       }
     }
-    disk.close();
+    disk.close?.();
     closeSync(file);
   }
 
@@ -120,6 +132,41 @@ async function main() {
   printMedian("qcow2, 64 KiB into new clusters", rounds);
   for (const fd of [...image.fds, ...rawImage.fds]) closeSync(fd);
 
+  for (const cache of ["writeback", "none"]) {
+    console.log(`\nthe block device with its queue, cache=${cache}`);
+    for (const [name, path] of Object.entries({ raw, qcow2 })) compareDevice(name, path, cache);
+  }
+
+  /** Against the plain call on the raw file, one at a time. */
+  function compareDevice(name, path, cache) {
+    const direct = cache === "none" ? constants.O_DIRECT : 0;
+    const plainFd = openSync(raw, constants.O_RDWR | direct);
+    for (const [pattern, length, offsets] of [
+      ["4 KiB random", 4096, randomOffsets(4096)],
+      ["128 KiB sequential", 131072, sequentialOffsets(131072)],
+    ]) {
+      for (const [what, call] of [
+        ["read", preadv],
+        ["write", pwritev],
+      ]) {
+        for (const depth of [1, 32]) {
+          const { plan, fds } = openDisk(path, { readOnly: false, ephemeral: false, cache });
+          const disk = buildDisk(plan);
+          const device = new BlockDeviceBench(parts, disk, { length, depth, write: what === "write" });
+          const rounds = [];
+          for (let round = 0; round <= ROUNDS; round++) {
+            rounds.push([rate(plainOf(plainFd, call), length, offsets, MS), device.rate(offsets, MS)]);
+          }
+          printMedian(`${name}, ${pattern} ${what}, depth ${depth}`, rounds.slice(1));
+          device.close();
+          disk.close?.();
+          for (const fd of fds) closeSync(fd);
+        }
+      }
+    }
+    closeSync(plainFd);
+  }
+
   /** Both sides in turns, so that a noisy neighbour bothers both; the median of the ratios. */
   function report(name, length, { plain, ours }) {
     for (const [action, offsets] of [plain, ours]) rate(action, length, offsets, MS / 4);
@@ -136,7 +183,7 @@ function printMedian(name, rounds) {
   rounds.sort((a, b) => a[1] / a[0] - b[1] / b[0]);
   const [plain, ours] = rounds[rounds.length >> 1];
   const columns = [plain, ours].map((value) => Math.round(value).toString().padStart(10)).join("");
-  console.log(`${name.padEnd(34)}${columns}   ${(ours / plain).toFixed(2)}`);
+  console.log(`${name.padEnd(42)}${columns}   ${(ours / plain).toFixed(2)}`);
 }
 
 /** Requests per second. */
@@ -178,37 +225,4 @@ function randomOffsets(length) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return (state % (SIZE / length)) * length;
   });
-}
-
-/** The source as it is, bundled: Node 20 runs no TypeScript. */
-async function loadSource() {
-  // Below node_modules, so that the bundle finds koffi.
-  const cache = join(root, "node_modules", ".cache");
-  mkdirSync(cache, { recursive: true });
-  const directory = mkdtempSync(join(cache, "tsvm-bench-"));
-  try {
-    const outfile = join(directory, "bundle.mjs");
-    await build({
-      stdin: {
-        contents: `
-          export { openDisk } from "./src/disk/open.ts";
-          export { buildDisk } from "./src/disk/plan.ts";
-          export { ExtentList } from "./src/disk/extents.ts";
-          export { IoVector } from "./src/ffi/iovec.ts";
-          export { allocateNative } from "./src/ffi/native-buffer.ts";
-          export { preadv, pwritev } from "./src/ffi/libc.ts";`,
-        resolveDir: root,
-        loader: "ts",
-      },
-      outfile,
-      bundle: true,
-      platform: "node",
-      format: "esm",
-      packages: "external",
-      logLevel: "warning",
-    });
-    return await import(outfile);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
 }

@@ -4,12 +4,14 @@
 //   node scripts/bench-stock.mjs [--runs 5] [--cpus 1] [--kernel cloud-amd64|amd64] [--quiet]
 //
 // --quiet adds `quiet` to both kernel command lines: what is left when the kernel's log does not go through the serial port.
-import { execFileSync, spawn, spawnSync } from "node:child_process";
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { runWhereKvmIsHardware } from "./bench/hardware-kvm.mjs";
+import { median } from "./bench/statistics.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { values } = parseArgs({
@@ -24,27 +26,10 @@ const { values } = parseArgs({
 const MEMORY = "256M";
 const LIMIT_MS = 120_000;
 
-if (values.guest === undefined) runWhereKvmIsHardware();
-else await compare(values.guest);
-
-/** Prepares the guest on this machine and measures here or in the test bed. */
-function runWhereKvmIsHardware() {
-  const guest = execFileSync(join(root, "scripts/build-stock-guest"), [values.kernel], {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "inherit"],
-  }).trim();
-  const self = fileURLToPath(import.meta.url);
+if (values.guest === undefined) {
   const options = ["--runs", values.runs, "--cpus", values.cpus, ...(values.quiet ? ["--quiet"] : [])];
-  const hardware = /^flags\s*:.*\b(vmx|svm)\b/m.test(readFileSync("/proc/cpuinfo", "utf8"));
-  const [command, ...args] = hardware
-    ? [process.execPath, self, "--guest", guest]
-    : [
-        join(root, "scripts/kvm-host"),
-        ...["--timeout", "30m", "--in", `${guest}:/guest`],
-        ...["--", "node", "scripts/bench-stock.mjs", "--guest", "/guest"],
-      ];
-  process.exitCode = spawnSync(command, [...args, ...options], { stdio: "inherit" }).status ?? 1;
-}
+  process.exitCode = runWhereKvmIsHardware("scripts/bench-stock.mjs", values.kernel, options);
+} else await compare(values.guest);
 
 async function compare(guest) {
   const work = mkdtempSync(join(tmpdir(), "tsvm-bench-"));
@@ -148,8 +133,4 @@ function report(results) {
   }
   line("process start → first guest instruction", [seconds(ours.map(({ entry }) => entry)), "", ""]);
   line("node -e 0, for comparison", [seconds(results.node), "", ""]);
-}
-
-function median(list) {
-  return list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
 }

@@ -63,7 +63,7 @@ function buildProgram(done: (status: number) => void): Command {
     .option("-i, --initrd <path>", "initial RAM disk")
     .option(
       "-d, --disk <path>",
-      "one more disk, may be repeated: PATH[,ro][,overlay][,ephemeral][,format=raw|qcow2][,serial=TEXT]",
+      "one more disk, may be repeated: PATH[,ro][,overlay][,format=raw|qcow2][,cache=none][,iops=N][,bps=SIZE]...",
       collect,
       [],
     )

@@ -42,7 +42,23 @@ describe("option values", () => {
     expect(parseDisk("a.img")).toEqual({ path: "a.img" });
     expect(parseDisk("a.img,ro,serial=X=1")).toEqual({ path: "a.img", readOnly: true, serial: "X=1" });
     expect(parseDisk("a.img,ephemeral")).toEqual({ path: "a.img", ephemeral: true });
+    expect(parseDisk("a.img,cache=none,boot=2,bps=10M,iops-read=100,bps-read=5000,overlay")).toEqual({
+      path: "a.img",
+      cache: "none",
+      bootOrder: 2,
+      overlay: true,
+      rateLimits: {
+        total: { bytesPerSecond: 10 * MiB },
+        read: { operationsPerSecond: 100, bytesPerSecond: 5000 },
+      },
+    });
     expect(() => parseDisk("a.img,rw")).toThrow('--disk: unknown property "rw"');
+    expect(() => parseDisk("a.img,constructor")).toThrow("unknown property");
+    expect(() => parseDisk("a.img,ro=1")).toThrow("has no value");
+    expect(() => parseDisk("a.img,cache=fast")).toThrow(
+      'cache: "fast" is not one of writeback, none, unsafe',
+    );
+    expect(() => parseDisk("a.img,bps=much")).toThrow('"much" is not a size');
     expect(() => parseDisk(",ro")).toThrow("names no file");
   });
 });

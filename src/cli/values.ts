@@ -28,23 +28,68 @@ export function parseCount(option: string, text: string): number {
   return Number(text);
 }
 
-/** `PATH[,ro][,overlay][,ephemeral][,format=raw|qcow2][,serial=TEXT]`. */
+/** What stands after the path of a --disk; each sets its part of the description. */
+const DISK_PROPERTIES: Record<string, (disk: DiskDescription, value: string) => void> = {
+  ro: flag((disk) => (disk.readOnly = true)),
+  overlay: flag((disk) => (disk.overlay = true)),
+  ephemeral: flag((disk) => (disk.ephemeral = true)),
+  format: (disk, value) => (disk.format = oneOf("format", value, ["raw", "qcow2"])),
+  serial: (disk, value) => (disk.serial = value),
+  cache: (disk, value) => (disk.cache = oneOf("cache", value, ["writeback", "none", "unsafe"])),
+  boot: (disk, value) => (disk.bootOrder = parseCount("--disk boot", value)),
+  bps: limit("total", "bytesPerSecond"),
+  "bps-read": limit("read", "bytesPerSecond"),
+  "bps-write": limit("write", "bytesPerSecond"),
+  iops: limit("total", "operationsPerSecond"),
+  "iops-read": limit("read", "operationsPerSecond"),
+  "iops-write": limit("write", "operationsPerSecond"),
+};
+
+/** `PATH[,PROPERTY[=VALUE]]...`; docs/cli.md lists the properties. */
 export function parseDisk(text: string): DiskDescription {
-  const [path = "", ...flags] = text.split(",");
+  const [path = "", ...properties] = text.split(",");
   if (path === "") throw new UsageError(`--disk: "${text}" names no file`);
   const disk: DiskDescription = { path };
-  for (const flag of flags) {
-    if (flag === "ro") disk.readOnly = true;
-    else if (flag === "ephemeral") disk.ephemeral = true;
-    else if (flag === "overlay") disk.overlay = true;
-    else if (flag === "format=raw" || flag === "format=qcow2")
-      disk.format = flag === "format=raw" ? "raw" : "qcow2";
-    else if (flag.startsWith("serial=")) disk.serial = flag.slice("serial=".length);
-    else
+  for (const property of properties) {
+    const [name = "", ...rest] = property.split("=");
+    const set = Object.hasOwn(DISK_PROPERTIES, name) ? DISK_PROPERTIES[name] : undefined;
+    if (set === undefined) {
       throw new UsageError(
-        `--disk: unknown property "${flag}"`,
-        "known are ro, overlay, ephemeral, format=raw, format=qcow2 and serial=TEXT",
+        `--disk: unknown property "${property}"`,
+        `known are ${Object.keys(DISK_PROPERTIES).join(", ")}`,
       );
+    }
+    set(disk, rest.join("="));
   }
   return disk;
+}
+
+function flag(set: (disk: DiskDescription) => void): (disk: DiskDescription, value: string) => void {
+  return (disk, value) => {
+    if (value !== "") throw new UsageError(`--disk: "${value}" is too much: this property has no value`);
+    set(disk);
+  };
+}
+
+function limit(
+  what: "total" | "read" | "write",
+  unit: "bytesPerSecond" | "operationsPerSecond",
+): (disk: DiskDescription, value: string) => void {
+  return (disk, value) => {
+    const rate = unit === "bytesPerSecond" ? parseRate(value) : parseCount("--disk iops", value);
+    disk.rateLimits = { ...disk.rateLimits, [what]: { ...disk.rateLimits?.[what], [unit]: rate } };
+  };
+}
+
+/** Bytes a second: a size, where a bare number counts bytes. */
+function parseRate(text: string): number {
+  return /^\d+$/.test(text) ? Number(text) : parseSize("--disk bps", text);
+}
+
+function oneOf<T extends string>(property: string, text: string, values: readonly T[]): T {
+  const value = values.find((one) => one === text);
+  if (value === undefined) {
+    throw new UsageError(`--disk: ${property}: "${text}" is not one of ${values.join(", ")}`);
+  }
+  return value;
 }

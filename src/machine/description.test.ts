@@ -39,6 +39,24 @@ describe("validateDescription", () => {
     [{ disks: [{ path: "x", serial: "ä" }] }, "disk x: the serial number is more than 20 ASCII"],
     [{ disks: Array.from({ length: 15 }, () => ({ path: "x" })) }, "disks: 15 are more than the 14"],
     [{ memory: 2 ** 52 }, "MiB of this host"],
+    [{ disks: [{ path: "x", bootOrder: 0 }] }, "disk x: boot order 0 is not a whole number of at least 1"],
+    [
+      {
+        disks: [
+          { path: "x", bootOrder: 1 },
+          { path: "y", bootOrder: 1 },
+        ],
+      },
+      "disks: two have the boot order 1",
+    ],
+    [
+      { disks: [{ path: "x", rateLimits: { read: { bytesPerSecond: 0 } } }] },
+      "disk x: rate limit read.bytesPerSecond: 0 is not at least 1",
+    ],
+    [
+      { disks: [{ path: "x", rateLimits: { total: { operationsBurst: 5 } } }] },
+      "disk x: rate limit total.operationsBurst without total.operationsPerSecond",
+    ],
   ])("refuses %j", (change, text) => {
     expect(problem(change)).toContain(text);
   });

@@ -1,6 +1,6 @@
 /** The plain description of a machine: what `boot`, definition files, the library and tests all go through. */
 import { totalmem } from "node:os";
-import type { RateLimits } from "../devices/rate-limiter.ts";
+import type { RateLimit, RateLimits } from "../devices/rate-limiter.ts";
 import { TsvmError } from "../errors.ts";
 import { MiB } from "../kvm/memory-map.ts";
 
@@ -124,16 +124,42 @@ export function validateDescription(description: MachineDescription, hostCpuLimi
   if (disks.length > MAX_DISKS) {
     throw new DescriptionError(`disks: ${disks.length} are more than the ${MAX_DISKS} that a machine takes`);
   }
-  for (const { path, serial = "" } of disks) {
-    if (serial.length > SERIAL_LENGTH || !/^[\x20-\x7e]*$/.test(serial)) {
-      throw new DescriptionError(`disk ${path}: the serial number is more than 20 ASCII characters`);
-    }
-  }
+  for (const disk of disks) validateDisk(disk);
+  const orders = disks.map(({ bootOrder }) => bootOrder).filter((order) => order !== undefined);
+  const twice = orders.find((order, index) => orders.indexOf(order) !== index);
+  if (twice !== undefined) throw new DescriptionError(`disks: two have the boot order ${twice}`);
   for (const text of [description.name ?? "", description.rootDevice ?? ""]) {
     if (text.includes("\0")) throw new DescriptionError("name or rootDevice: contains a NUL character");
   }
   if (command !== undefined) validateCommand(command);
 }
+
+function validateDisk({ path, serial = "", bootOrder, rateLimits = {} }: DiskDescription): void {
+  if (serial.length > SERIAL_LENGTH || !/^[\x20-\x7e]*$/.test(serial)) {
+    throw new DescriptionError(`disk ${path}: the serial number is more than 20 ASCII characters`);
+  }
+  if (bootOrder !== undefined && (!Number.isInteger(bootOrder) || bootOrder < 1)) {
+    throw new DescriptionError(`disk ${path}: boot order ${bootOrder} is not a whole number of at least 1`);
+  }
+  for (const [what, limit] of Object.entries(rateLimits) as [string, RateLimit][]) {
+    for (const [name, value] of Object.entries(limit) as [string, number][]) {
+      if (!(Number.isFinite(value) && value >= 1)) {
+        throw new DescriptionError(`disk ${path}: rate limit ${what}.${name}: ${value} is not at least 1`);
+      }
+      if (name.endsWith("Burst") && limit[RATE_OF[name]!] === undefined) {
+        throw new DescriptionError(
+          `disk ${path}: rate limit ${what}.${name} without ${what}.${RATE_OF[name]!}`,
+          "a burst is what a limit lets pass at once after a pause",
+        );
+      }
+    }
+  }
+}
+
+const RATE_OF: Record<string, keyof RateLimit> = {
+  bytesBurst: "bytesPerSecond",
+  operationsBurst: "operationsPerSecond",
+};
 
 function validateCommand({ argv, env = {}, cwd = "/" }: CommandDescription): void {
   if (argv.length === 0 || argv[0] === "") throw new DescriptionError("command: empty");

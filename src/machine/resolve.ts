@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { cpioArchive } from "../boot/cpio.ts";
 import type { ImageKernel } from "../disk/boot-entry/image-kernel.ts";
-import { rootDevice } from "../disk/root-device.ts";
+import { diskDevice, rootDevice } from "../disk/root-device.ts";
 import type { RateLimits } from "../devices/rate-limiter.ts";
 import { bundledFile } from "../images/bundled.ts";
 import { isSoftwareKvm } from "../kvm/host.ts";
@@ -19,6 +19,7 @@ export interface ResolvedDisk {
   readonly serial: string;
   readonly cache: "writeback" | "none" | "unsafe";
   readonly rateLimits: RateLimits | undefined;
+  readonly bootOrder: number | undefined;
 }
 
 /** A description with every decision taken. */
@@ -81,17 +82,19 @@ export async function resolveMachine(description: MachineDescription): Promise<R
       resolveDisk({ path: bundledFile("rootfs.ext4"), ephemeral: true, format: "raw", serial: "tsvm-root" }),
     );
   }
+  // After a bundled root, which is the first disk then, nobody looks at the others.
+  const rootDisk = bundledRoot ? 0 : (bootDisks(disks)[0] ?? 0);
   const root =
-    disks[0] === undefined || inDisk !== undefined
+    disks[rootDisk] === undefined || inDisk !== undefined
       ? ""
-      : (description.rootDevice ?? (await rootDevice(disks[0].path)));
+      : (description.rootDevice ?? (await rootDevice(disks[rootDisk].path, diskDevice(rootDisk))));
   if (ownInit && description.console === "serial") {
     throw new DescriptionError(
       "console: tsvm's init has its shell on the virtio console, not on the serial port",
       "leave the console out, or boot an initrd of your own",
     );
   }
-  const rootReadOnly = disks[0]?.readOnly ?? true;
+  const rootReadOnly = disks[rootDisk]?.readOnly ?? true;
   const parameters = [
     // Before ours: the last console= is the one that init gets.
     ...(inDisk === undefined ? [] : [inDisk.commandLine]),
@@ -129,20 +132,30 @@ function resolveDisk(disk: DiskDescription): ResolvedDisk {
     serial: disk.serial ?? "",
     cache: disk.cache ?? "writeback",
     rateLimits: disk.rateLimits,
+    bootOrder: disk.bootOrder,
   };
 }
 
-/** The first disk's own kernel, where the description wants that. */
+/** Which disks the machine boots from, by their numbers from 0, in this order: the first one, unless some have an order. */
+function bootDisks(disks: readonly { readonly bootOrder?: number | undefined }[]): number[] {
+  const ordered = [...disks.keys()]
+    .filter((index) => disks[index]!.bootOrder !== undefined)
+    .sort((a, b) => disks[a]!.bootOrder! - disks[b]!.bootOrder!);
+  return ordered.length > 0 || disks.length === 0 ? ordered : [0];
+}
+
+/** A disk's own kernel, where the description wants that: of the first in boot order that has one. */
 async function kernelInDisk(description: MachineDescription): Promise<ImageKernel | undefined> {
   const { kernel, kernelSource, command, root, disks = [], bootEntry, rootDevice } = description;
-  const disk = disks[0];
+  const candidates = bootDisks(disks);
   const wanted =
-    kernelSource ?? (disk === undefined || command !== undefined || root === "bundled" ? "bundled" : "disk");
+    kernelSource ??
+    (candidates.length === 0 || command !== undefined || root === "bundled" ? "bundled" : "disk");
   if (kernel !== undefined || wanted === "bundled") {
     if (bootEntry === undefined) return undefined;
     throw new DescriptionError("bootEntry: the kernel does not come from a disk", "leave it out");
   }
-  if (disk === undefined)
+  if (candidates.length === 0)
     throw new DescriptionError("kernelSource: there is no disk to take the kernel from");
   if (command !== undefined) {
     throw new DescriptionError(
@@ -151,7 +164,16 @@ async function kernelInDisk(description: MachineDescription): Promise<ImageKerne
   }
   // Only now: most machines start without it, and all of them want to start soon.
   const { findImageKernel } = await import("../disk/boot-entry/image-kernel.ts");
-  return findImageKernel(disk.path, { entry: bootEntry, format: disk.format, rootDevice });
+  const { NoKernelError } = await import("../disk/boot-entry/errors.ts");
+  for (const [position, index] of candidates.entries()) {
+    const { path, format } = disks[index]!;
+    try {
+      return findImageKernel(path, { entry: bootEntry, format, rootDevice, device: diskDevice(index) });
+    } catch (error) {
+      if (!(error instanceof NoKernelError) || position === candidates.length - 1) throw error;
+    }
+  }
+  return undefined;
 }
 
 /** tsvm's init, and the console that the kernel opens for it. */

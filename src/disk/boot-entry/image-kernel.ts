@@ -4,6 +4,7 @@ import type { BootFile } from "../../boot/read-at.ts";
 import { DiskImage } from "../filesystem/disk-image.ts";
 import { openDisk } from "../open.ts";
 import { buildDisk, type ImageFormat } from "../plan.ts";
+import { diskDevice } from "../root-device.ts";
 import { diskSource } from "../source/disk-source.ts";
 import type { BootEntry } from "./boot-entry.ts";
 import { extractFile, extractInitrds } from "./extract.ts";
@@ -11,7 +12,7 @@ import { findKernel } from "./find-kernel.ts";
 
 export interface ImageKernel {
   readonly entry: BootEntry;
-  /** The entry's, for a machine that has the image as its first virtio disk. */
+  /** The entry's, for a machine that has the image as a virtio disk. */
   readonly commandLine: string;
   /** Kernel and initrd as files in memory, which the caller closes. */
   extract(): { kernel: BootFile; initrd: BootFile | undefined };
@@ -23,6 +24,8 @@ export interface ImageKernelOptions {
   readonly format?: ImageFormat | undefined;
   /** What the guest calls its root, where the entry is not to decide. */
   readonly rootDevice?: string | undefined;
+  /** What the guest calls the disk; /dev/vda if left out. */
+  readonly device?: string | undefined;
 }
 
 /** Opens an image to look into it. Throws a DiskError or FilesystemError where it cannot be read. */
@@ -54,10 +57,10 @@ export function withDiskImage<T>(path: string, action: (image: DiskImage) => T, 
  * @throws {NoKernelError} if it has nothing. @throws {NoBootEntryError} if it does not have the entry.
  */
 export function findImageKernel(path: string, options: ImageKernelOptions = {}): ImageKernel {
-  const { format, rootDevice } = options;
+  const { format, rootDevice, device = diskDevice(0) } = options;
   const { entry } = withDiskImage(path, (image) => findKernel(image, options), format);
   const commandLine =
-    rootDevice === undefined ? virtioRoot(entry) : `${entry.commandLine} root=${rootDevice}`;
+    rootDevice === undefined ? virtioRoot(entry, device) : `${entry.commandLine} root=${rootDevice}`;
   return {
     entry,
     commandLine,
@@ -75,11 +78,12 @@ function extractEntry(image: DiskImage, entry: BootEntry): ReturnType<ImageKerne
   }
 }
 
-/** A root that is called by the name of another kind of disk, such as /dev/sda2, is called /dev/vda2. */
-function virtioRoot({ commandLine, root }: BootEntry): string {
+/** A root that is called by the name of another disk, such as /dev/sda2, is called as it is here, such as /dev/vda2. */
+function virtioRoot({ commandLine, root }: BootEntry, device: string): string {
   if (root === undefined) return commandLine;
+  const name = device.slice("/dev/".length);
   return commandLine.replaceAll(
-    /(^|\s)root=\/dev\/(?!vda|disk\/|mapper\/)\S+/g,
-    `$1root=/dev/vda${root.partition ?? ""}`,
+    new RegExp(String.raw`(^|\s)root=/dev/(?!${name}|disk/|mapper/)\S+`, "g"),
+    `$1root=${device}${root.partition ?? ""}`,
   );
 }
