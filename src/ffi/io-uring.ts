@@ -73,6 +73,9 @@ export const io_uring_params = struct("io_uring_params", {
 /** Hears of a request that has ended: what it was submitted with, and what the system call would have returned, or -errno. */
 export type Completion = (token: number, result: number) => void;
 
+/** What the users of a ring need of it. */
+export type Ring = Pick<IoUring, keyof IoUring>;
+
 export class IoUring {
   /** Readable, for epoll, while there are results. */
   readonly fd: number;

@@ -8,6 +8,7 @@ import {
   IORING_OP_READV,
   IORING_OP_WRITEV,
   IoUring,
+  type Ring,
 } from "../../ffi/io-uring.ts";
 import type { IoVector } from "../../ffi/iovec.ts";
 import { TsvmError } from "../../errors.ts";
@@ -22,7 +23,7 @@ export interface Operation {
 }
 
 export class IoEngine {
-  readonly #ring: IoUring;
+  readonly #ring: Ring;
   /** By token; undefined where the token is free. */
   readonly #operations: (Operation | undefined)[] = new Array<undefined>(MAX_OPERATIONS).fill(undefined);
   readonly #freeTokens = Array.from({ length: MAX_OPERATIONS }, (_, token) => token);
@@ -37,7 +38,7 @@ export class IoEngine {
     }
   }
 
-  constructor(ring: IoUring) {
+  constructor(ring: Ring) {
     this.#ring = ring;
   }
 
