@@ -91,8 +91,12 @@ function openOld(path: string, sources: readonly string[]): OldFile | undefined 
     throw new DiskError(path, "is a symbolic link that leads nowhere", "remove it first");
   }
   if (!stat.isFile()) {
-    const what = stat.isDirectory() ? "a directory" : stat.isBlockDevice() ? "a block device" : "not a file";
-    throw new DiskError(path, `is ${what}, which --force does not replace`, "name a file");
+    const what = stat.isDirectory()
+      ? "a directory"
+      : stat.isBlockDevice()
+        ? "a block device"
+        : "a special file";
+    throw new DiskError(path, `is ${what}; --force replaces only files`, "name another place");
   }
   for (const source of sources) {
     const { dev, ino } = statSync(source);

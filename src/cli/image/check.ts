@@ -11,7 +11,7 @@ const STATUS = {
   corrupt: ExitCode.ImageCorrupt,
 } as const;
 /** Of a badly damaged image there are thousands. */
-const MAX_DETAILS = 20;
+const MAX_ERRORS = 10;
 
 /** Runs the command; the result is the exit status. */
 export async function imageCheckCommand(
@@ -33,9 +33,9 @@ function tell(
   { path, format, state, corruptions, leaks, repaired, clusters, details }: CheckReport,
   { repair }: CheckOptions,
 ): void {
-  warn(details.slice(0, MAX_DETAILS));
-  if (details.length > MAX_DETAILS)
-    warn([`and ${details.length - MAX_DETAILS} lines more; --json has them all`]);
+  const errors = details.filter((line) => line.startsWith("ERROR"));
+  warn(errors.slice(0, MAX_ERRORS));
+  if (errors.length > MAX_ERRORS) warn([`${errors.length - MAX_ERRORS} errors more; --json has them`]);
   const lines: string[] = [`${path}: ${state} (${format})`];
   if (corruptions > 0) lines.push(`corruptions: ${corruptions}`);
   if (leaks > 0) lines.push(`leaked clusters, which only waste space: ${leaks}`);

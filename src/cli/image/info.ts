@@ -1,9 +1,10 @@
 /** `tsvm image info`: what an image is, and what it is based on. */
+import { formatBytes } from "../../boot/quantities.ts";
 import { imageInfo, type ImageInfo, type Qcow2Info } from "../../disk/info.ts";
 import type { ImageFormat } from "../../disk/plan.ts";
 import { print } from "../output.ts";
 import { snapshotTable } from "./snapshot-table.ts";
-import { printable, sizeText, toJson, warn } from "./text.ts";
+import { printable, toJson, warn } from "./text.ts";
 
 interface InfoFlags {
   readonly format?: ImageFormat;
@@ -28,12 +29,12 @@ export function imageInfoCommand(path: string, { format, json }: InfoFlags): voi
 function imageLines({ format, virtualSize, fileSize, diskUsage, qcow2 }: ImageInfo): string[] {
   const lines = [
     line("format", qcow2 === undefined ? format : `${format}, version ${qcow2.version}`),
-    line("virtual size", `${sizeText(virtualSize)} (${virtualSize} bytes)`),
+    line("virtual size", `${formatBytes(virtualSize)} (${virtualSize} bytes)`),
     line(
       "disk usage",
       diskUsage === undefined
         ? "all of its block device"
-        : `${sizeText(diskUsage)}, in a file of ${sizeText(fileSize)}`,
+        : `${formatBytes(diskUsage)}, in a file of ${formatBytes(fileSize)}`,
     ),
   ];
   return qcow2 === undefined ? lines : [...lines, ...qcow2Lines(qcow2)];
@@ -43,7 +44,7 @@ function qcow2Lines(info: Qcow2Info): string[] {
   const { clusterSize, compression, refcountBits, lazyRefcounts, bitmaps, snapshots } = info;
   const counts = `reference counts of ${refcountBits} bits${lazyRefcounts ? ", written lazily" : ""}`;
   const lines = [
-    line("clusters", `${sizeText(clusterSize)}, compressed with ${compression} if at all; ${counts}`),
+    line("clusters", `${formatBytes(clusterSize)}, compressed with ${compression} if at all; ${counts}`),
     line("state", stateText(info)),
   ];
   if (info.backingFile !== undefined) {
@@ -59,8 +60,8 @@ function qcow2Lines(info: Qcow2Info): string[] {
 }
 
 function stateText({ corrupt, dirty }: Qcow2Info): string {
-  if (corrupt) return "corrupt: not written to before tsvm image check --repair all";
-  return dirty ? "dirty: it was not closed properly, or is in use" : "in order";
+  if (corrupt) return "corrupt: tsvm image check tells more; nothing is written to it before a repair";
+  return dirty ? "dirty: it was not closed properly, or is in use" : "clean";
 }
 
 function line(name: string, value: string): string {

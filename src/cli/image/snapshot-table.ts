@@ -1,5 +1,6 @@
+import { formatBytes } from "../../boot/quantities.ts";
 import type { Snapshot } from "../../disk/qemu-img/snapshot.ts";
-import { printable, sizeText } from "./text.ts";
+import { printable } from "./text.ts";
 
 /** Lines, the first with headings. Times are UTC. */
 export function snapshotTable(snapshots: readonly Snapshot[]): string[] {
@@ -9,8 +10,8 @@ export function snapshotTable(snapshots: readonly Snapshot[]): string[] {
       printable(id),
       printable(name),
       new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " "),
-      diskSize === undefined ? "?" : sizeText(diskSize),
-      vmStateBytes === 0 ? "none" : sizeText(vmStateBytes),
+      diskSize === undefined ? "?" : formatBytes(diskSize),
+      vmStateBytes === 0 ? "none" : formatBytes(vmStateBytes),
     ]),
   ];
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));

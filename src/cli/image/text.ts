@@ -1,4 +1,4 @@
-/** What the commands print: texts that a terminal can take, sizes, JSON. */
+/** What the commands print: texts that a terminal can take, JSON. */
 
 /** On stderr. */
 export function warn(warnings: readonly string[]): void {
@@ -11,15 +11,6 @@ export function printable(text: string): string {
     /[\x00-\x1f\x7f-\x9f]/g,
     (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`,
   );
-}
-
-const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
-
-/** `10 GiB`, `1.95 GiB`, `512 bytes`. */
-export function sizeText(bytes: number): string {
-  let [value, unit] = [bytes, 0];
-  for (; value >= 1024 && unit < UNITS.length - 1; unit++) value /= 1024;
-  return `${Number(value >= 100 ? value.toFixed(0) : value.toPrecision(3))} ${UNITS[unit]}`;
 }
 
 /** What is not known is null, not missing. */

@@ -40,6 +40,11 @@ const KNOWN: readonly Known[] = [
     hint: (path) => `copy it, then: tsvm image check --repair all ${path}`,
   },
   {
+    pattern: /need to rebuild refcount structures/,
+    reason: () => "its reference counts have to be rebuilt, which is more than --repair leaks does",
+    hint: (path) => `copy it, then: tsvm image check --repair all ${path}`,
+  },
+  {
     pattern: /Unknown driver '(.*)'/,
     reason: ([, name]) => `qemu-img knows no format "${name}"`,
     hint: () => "qemu-img --help ends with a list of formats",
@@ -64,13 +69,11 @@ export function explainFailure(subject: Subject, stderr: string): DiskError {
   return new DiskError(path, `qemu-img: ${complaint(stderr, path, subject)}`);
 }
 
-/** The first thing that is not a warning, about the image by its own name. */
+/** Its first own words that are not a warning, about the image by its own name. */
 function complaint(stderr: string, path: string, subject: Subject): string {
-  const lines = stderr
-    .split("\n")
-    .map((line) => without("qemu-img: ", line).trim())
-    .filter((line) => line !== "" && !line.startsWith("warning:"));
-  let text = lines[0] ?? "it failed, and did not say why";
+  const lines = stderr.split("\n").filter((line) => !/^(\s*|qemu-img: warning: .*)$/.test(line));
+  const line = lines.find((one) => one.startsWith("qemu-img: ")) ?? lines[0];
+  let text = line === undefined ? "it failed, and did not say why" : without("qemu-img: ", line);
   const { temporary } = subject;
   if (temporary !== undefined) text = text.replaceAll(fileArgument(temporary), subject.path);
   for (const name of [path, fileArgument(path)]) {

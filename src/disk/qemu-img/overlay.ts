@@ -1,6 +1,7 @@
 /** qcow2 images that hold what differs from another image. */
 import { realpathSync } from "node:fs";
 import { basename, dirname, isAbsolute, join, relative } from "node:path";
+import { formatBytesExactly } from "../../boot/quantities.ts";
 import { type Chain, closeLayers, openChain } from "../chain.ts";
 import { DiskError } from "../errors.ts";
 import { makeFile } from "../new-file.ts";
@@ -54,7 +55,7 @@ function sizeOver({ layers }: Chain, { path, base, size, shrink = false }: Overl
   if (size !== undefined && size < baseSize && !shrink) {
     throw new DiskError(
       path,
-      `${size} bytes are less than the ${baseSize} of ${base}, whose end the guest would not see`,
+      `${formatBytesExactly(size)} are less than the ${formatBytesExactly(baseSize)} of ${base}, whose end the guest would not see`,
       "--shrink does it nevertheless",
     );
   }

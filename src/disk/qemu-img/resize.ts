@@ -1,7 +1,9 @@
 /** Images get larger or smaller. */
-import { truncate } from "node:fs/promises";
+import { closeSync, fstatSync, ftruncateSync, openSync, statSync } from "node:fs";
+import { formatBytesExactly } from "../../boot/quantities.ts";
 import { DiskError } from "../errors.ts";
 import { imageInfo, type ImageInfo } from "../info.ts";
+import { lockImage } from "../lock.ts";
 import type { ImageFormat } from "../plan.ts";
 import type { Preallocation } from "./create.ts";
 import { fileArgument } from "./file-name.ts";
@@ -52,11 +54,11 @@ function check({ path, shrink, preallocation = "off" }: Resize, image: ImageInfo
   if (image.diskUsage === undefined) {
     throw new DiskError(path, "is a block device, whose size is what it is");
   }
-  if (size <= 0) throw new DiskError(path, `a size of ${size} bytes is not possible; it has ${old}`);
+  if (size <= 0) throw new DiskError(path, `has ${formatBytesExactly(old)}, and nothing would be left`);
   if (size < old && !shrink) {
     throw new DiskError(
       path,
-      `${size} bytes are less than the ${old} it has, and what lies behind would be lost`,
+      `${formatBytesExactly(size)} are less than the ${formatBytesExactly(old)} it has, and the rest would be lost`,
       "make the file system in it smaller first, then say --shrink",
     );
   }
@@ -67,6 +69,26 @@ function check({ path, shrink, preallocation = "off" }: Resize, image: ImageInfo
 
 /** Takes back what a killed qemu-img may have begun: space behind the end of the disk, and clusters that nothing refers to. */
 async function undo({ path, format, fileSize }: ImageInfo): Promise<void> {
-  if (format === "raw") await truncate(path, fileSize);
-  else await askQemuImg({ path }, ["check", "-q", "-f", "qcow2", "-r", "leaks", fileArgument(path)], {});
+  if (format === "raw") {
+    cutBack(path, fileSize, statSync(path).mtimeMs);
+    return;
+  }
+  const file = fileArgument(path);
+  const check = ["check", "--output=json", "-f", "qcow2", "-r", "leaks", file];
+  const { status, stdout } = await askQemuImg({ path }, check, {});
+  const { mtimeMs } = statSync(path);
+  const end = /"image-end-offset": (\d+)/.exec(stdout)?.[1];
+  if (status === 0 && end !== undefined) cutBack(path, Math.max(fileSize, Number(end)), mtimeMs);
+}
+
+/** Not if somebody else has begun to use the image meanwhile. */
+function cutBack(path: string, size: number, mtimeMs: number): void {
+  const fd = openSync(path, "r+");
+  try {
+    lockImage(path, fd, true);
+    const now = fstatSync(fd);
+    if (now.mtimeMs === mtimeMs && now.size > size) ftruncateSync(fd, size);
+  } finally {
+    closeSync(fd);
+  }
 }
