@@ -29,10 +29,16 @@ export async function watchAllocation(
   onProgress: OnProgress,
 ): Promise<() => void> {
   const start = await allocated(path);
-  const timer = setInterval(() => {
-    void allocated(path).then((now) => onProgress(Math.min(Math.max(now - start, 0) / bytes, 1)));
-  }, LOOK_EVERY_MS);
-  return () => clearInterval(timer);
+  let stopped = false;
+  const look = async (): Promise<void> => {
+    const now = await allocated(path);
+    if (!stopped) onProgress(Math.min(Math.max(now - start, 0) / bytes, 1));
+  };
+  const timer = setInterval(() => void look(), LOOK_EVERY_MS);
+  return () => {
+    stopped = true;
+    clearInterval(timer);
+  };
 }
 
 /** Bytes on the host; 0 where there is no such file. */
