@@ -25,5 +25,8 @@ export type { ExitCounts } from "./machine/control.ts";
 export { releaseIdleWorkers, warmUpWorkers } from "./machine/worker-pool.ts";
 export { KvmUnavailableError, GuestMemoryError } from "./kvm/errors.ts";
 export { DiskError } from "./disk/errors.ts";
+export { imageInfo } from "./disk/info.ts";
+export type { ImageInfo, ImageInfoResult, Qcow2Info } from "./disk/info.ts";
+export type { ImageFormat } from "./disk/plan.ts";
 export { ImageIoError } from "./disk/io-error.ts";
 export { SystemCallError } from "./ffi/errno.ts";

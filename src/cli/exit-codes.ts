@@ -1,8 +1,12 @@
-/** Exit statuses of `tsvm boot` that are not the guest command's own. docs/cli.md. */
+/** Exit statuses that are not the guest command's own. docs/cli.md. */
 export const ExitCode = {
   Ok: 0,
   /** The command line makes no sense. */
   Usage: 2,
+  /** `tsvm image check`: clusters that nothing refers to. */
+  ImageLeaks: 3,
+  /** `tsvm image check`: tables that contradict each other. */
+  ImageCorrupt: 4,
   /** The guest kernel panicked. */
   Panic: 121,
   /** The guest crashed: triple fault, or something that neither KVM nor tsvm can carry out. */

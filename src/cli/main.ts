@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { warmUpWorkers } from "../machine/worker-pool.ts";
 import { formatError } from "./errors.ts";
 import { ExitCode } from "./exit-codes.ts";
+import { addImageCommands } from "./image/register.ts";
 import { version } from "./version.ts";
 
 const BOOT_EXAMPLES = `
@@ -100,43 +101,18 @@ function buildProgram(done: (status: number) => void): Command {
       const { doctorCommand } = await import("./doctor-command.ts");
       done(doctorCommand(options));
     });
-  addImageCommands(program.command("image").description("look into disk images, without mounting them"));
+  addImageCommands(program, done);
   for (const command of program.commands) command.exitOverride().showHelpAfterError("(--help tells more)");
   return program;
-}
-
-function addImageCommands(image: Command): void {
-  const load = (): Promise<typeof import("./image-command.ts")> => import("./image-command.ts");
-  image
-    .command("ls <image> [path]")
-    .description("list a directory, or the partitions; IMAGE:2 is its second partition")
-    .option("--json", "print a JSON document")
-    .action(async (reference: string, path: string | undefined, options: { json?: boolean }) => {
-      (await load()).imageLsCommand(reference, path, options);
-    });
-  image
-    .command("cat <image> <path>")
-    .description("print a file; IMAGE:2 is the second partition of IMAGE")
-    .action(async (reference: string, path: string) => {
-      await (await load()).imageCatCommand(reference, path);
-    });
-  image
-    .command("kernels <image>")
-    .description("list what the image can boot, the default first")
-    .option("--json", "print a JSON document")
-    .action(async (file: string, options: { json?: boolean }) => {
-      (await load()).imageKernelsCommand(file, options);
-    });
-  for (const command of image.commands) command.exitOverride().showHelpAfterError("(--help tells more)");
 }
 
 function collect(value: string, previous: string[]): string[] {
   return [...previous, value];
 }
 
-/** Everything after the first `--` belongs to the guest. */
+/** Everything after the first `--` belongs to the guest, where there is one; elsewhere it is no option, whatever it looks like. */
 function splitArguments(all: string[]): { own: string[]; guestCommand: string[] | undefined } {
-  const at = all.indexOf("--");
+  const at = all[0] === "image" ? -1 : all.indexOf("--");
   return at === -1
     ? { own: all, guestCommand: undefined }
     : { own: all.slice(0, at), guestCommand: all.slice(at + 1) };

@@ -14,6 +14,8 @@ describe("option values", () => {
     ["2G", 2048 * MiB],
     ["1.5G", 1536 * MiB],
     ["1T", 2 ** 40],
+    ["4096B", 4096],
+    ["512 b", 512],
   ])("size %s", (text, bytes) => expect(parseSize("--memory", text)).toBe(bytes));
 
   it.each(["", "x", "-1M", "1Q", "1 2", "0x10", "1e3", "M"])("no size: %j", (text) => {

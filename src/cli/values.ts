@@ -2,15 +2,22 @@
 import type { DiskDescription } from "../machine/description.ts";
 import { UsageError } from "./errors.ts";
 
-const SIZE_UNITS: Record<string, number> = { "": 2 ** 20, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+const SIZE_UNITS: Record<string, number> = {
+  "": 2 ** 20,
+  B: 1,
+  K: 2 ** 10,
+  M: 2 ** 20,
+  G: 2 ** 30,
+  T: 2 ** 40,
+};
 const TIME_UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, "": 1000 };
 
-/** `512M`, `2G`, `64MiB`; a bare number counts MiB. Bytes. */
+/** `512M`, `2G`, `64MiB`, `4096B`; a bare number counts MiB. Bytes. */
 export function parseSize(option: string, text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(text.trim());
+  const match = /^(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:i?B)?|(B))?$/i.exec(text.trim());
   if (match === null)
     throw new UsageError(`${option}: "${text}" is not a size`, "write for example 256M or 2G");
-  return Math.round(Number(match[1]) * SIZE_UNITS[match[2]!.toUpperCase()]!);
+  return Math.round(Number(match[1]) * SIZE_UNITS[(match[2] ?? match[3] ?? "").toUpperCase()]!);
 }
 
 /** `500ms`, `10s`, `2m`; a bare number counts seconds. Milliseconds. */

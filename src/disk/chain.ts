@@ -137,7 +137,7 @@ function backingOf(
     throw new DiskError(
       path,
       `its backing file ${backingFile} is in format "${backingFormat}"; tsvm knows raw and qcow2`,
-      "flatten it: qemu-img convert -O qcow2 OLD NEW",
+      "flatten it: tsvm image convert OLD NEW",
     );
   }
   const file = backingFile.startsWith("file:") ? backingFile.slice("file:".length) : backingFile;
@@ -146,7 +146,7 @@ function backingOf(
     throw new DiskError(
       path,
       `its backing file is ${backingFile}; tsvm knows only files and block devices`,
-      "flatten it: qemu-img convert -O qcow2 OLD NEW",
+      "flatten it: tsvm image convert OLD NEW",
     );
   }
   return { path: isAbsolute(file) ? file : join(dirname(path), file), format: backingFormat };

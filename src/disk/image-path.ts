@@ -54,7 +54,7 @@ export function probeFormat({ fd, path, size }: ImageFileFacts): ImageFormat {
   throw new DiskError(
     path,
     `is ${description}; tsvm knows raw and qcow2`,
-    `convert it: qemu-img convert -O qcow2 ${path} NEW`,
+    `convert it: tsvm image convert ${path} NEW`,
   );
 }
 

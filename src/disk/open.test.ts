@@ -110,7 +110,7 @@ describe("openDisk", () => {
 
   it("refuses formats that it does not know, and images that are damaged", () => {
     writeFileSync(at("image.vmdk"), Buffer.concat([Buffer.from("KDMV"), Buffer.alloc(64 * 1024)]));
-    refuse(at("image.vmdk"), /VMDK/, /qemu-img convert/);
+    refuse(at("image.vmdk"), /VMDK/, /tsvm image convert/);
     const qcow2 = Buffer.alloc(64 * 1024);
     qcow2.write("QFI\xfb", "latin1");
     qcow2.writeUInt32BE(3, 4);

@@ -53,6 +53,7 @@ export function findTool(name: string): string | undefined {
 export const MKE2FS = tool("mke2fs", "e2fsprogs");
 export const E2FSCK = tool("e2fsck", "e2fsprogs");
 export const DEBUGFS = tool("debugfs", "e2fsprogs");
+export const QEMU_IMG = tool("qemu-img", "qemu-utils");
 export const QEMU_IO = tool("qemu-io", "qemu-utils");
 export const SCRIPT = tool("script", "bsdutils");
 

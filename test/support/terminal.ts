@@ -25,6 +25,7 @@ cd "$SESSION_DIR"
 stty rows "$ROWS" cols "$COLUMNS_WANTED"
 tty >tty
 stty -a >before
+trap : INT
 sh -c 'echo $$ >pid; exec "$0" "$@"' "$@"
 echo $? >status
 stty -a >after
@@ -37,13 +38,21 @@ export class Terminal {
   readonly #process: ChildProcess;
   #from = 0;
 
-  constructor(args: string[], { rows = 24, columns = 80 } = {}) {
+  constructor(
+    args: string[],
+    {
+      rows = 24,
+      columns = 80,
+      env = {},
+    }: { rows?: number; columns?: number; env?: Record<string, string> } = {},
+  ) {
     this.#directory = mkdtempSync(join(tmpdir(), "tsvm-terminal-"));
     const command = ["sh", "-c", SESSION, "session", process.execPath, CLI, ...args].map(quote).join(" ");
     this.#process = spawn("script", ["--quiet", "--return", "--command", command, "/dev/null"], {
       stdio: ["pipe", "pipe", "pipe"],
       env: {
         ...process.env,
+        ...env,
         TERM: "vt100",
         SHELL: "/bin/sh",
         SESSION_DIR: this.#directory,

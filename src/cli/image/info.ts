@@ -1,0 +1,70 @@
+/** `tsvm image info`: what an image is, and what it is based on. */
+import { formatBytes } from "../../boot/quantities.ts";
+import { imageInfo, type ImageInfo, type Qcow2Info } from "../../disk/info.ts";
+import type { ImageFormat } from "../../disk/plan.ts";
+import { print } from "../output.ts";
+import { snapshotTable } from "./snapshot-table.ts";
+import { printable, toJson, warn } from "./text.ts";
+
+interface InfoFlags {
+  readonly format?: ImageFormat;
+  readonly json?: boolean;
+}
+
+export function imageInfoCommand(path: string, { format, json }: InfoFlags): void {
+  const result = imageInfo(path, format);
+  if (json === true) {
+    print(toJson(result));
+    return;
+  }
+  warn(result.warnings);
+  const blocks: string[] = [];
+  for (let image: ImageInfo | undefined = result.image; image !== undefined; image = image.backing) {
+    const title = blocks.length === 0 ? image.path : `${image.path}, ${blocks.length} below`;
+    blocks.push([printable(title), ...imageLines(image)].join("\n"));
+  }
+  print(`${blocks.join("\n\n")}\n`);
+}
+
+function imageLines({ format, virtualSize, fileSize, diskUsage, qcow2 }: ImageInfo): string[] {
+  const lines = [
+    line("format", qcow2 === undefined ? format : `${format}, version ${qcow2.version}`),
+    line("virtual size", `${formatBytes(virtualSize)} (${virtualSize} bytes)`),
+    line(
+      "disk usage",
+      diskUsage === undefined
+        ? "all of its block device"
+        : `${formatBytes(diskUsage)}, in a file of ${formatBytes(fileSize)}`,
+    ),
+  ];
+  return qcow2 === undefined ? lines : [...lines, ...qcow2Lines(qcow2)];
+}
+
+function qcow2Lines(info: Qcow2Info): string[] {
+  const { clusterSize, compression, refcountBits, lazyRefcounts, bitmaps, snapshots } = info;
+  const counts = `reference counts of ${refcountBits} bits${lazyRefcounts ? ", written lazily" : ""}`;
+  const lines = [
+    line("clusters", `${formatBytes(clusterSize)}, compressed with ${compression} if at all; ${counts}`),
+    line("state", stateText(info)),
+  ];
+  if (info.backingFile !== undefined) {
+    const said = info.backingFormat ?? "no format stated";
+    lines.push(line("backing file", `${info.backingFile} (${said})`));
+  }
+  if (bitmaps.count > 0) {
+    lines.push(line("bitmaps", `${bitmaps.count}, ${bitmaps.consistent ? "consistent" : "not up to date"}`));
+  }
+  const [headings, ...rows] = snapshots.length === 0 ? [] : snapshotTable(snapshots);
+  if (headings !== undefined) lines.push(line("snapshots", headings), ...rows.map((row) => line("", row)));
+  return lines;
+}
+
+function stateText({ corrupt, dirty }: Qcow2Info): string {
+  if (corrupt) return "corrupt: tsvm image check tells more; nothing is written to it before a repair";
+  return dirty ? "dirty: it was not closed properly, or is in use" : "clean";
+}
+
+function line(name: string, value: string): string {
+  const WIDTH = 14;
+  return `  ${name.padEnd(WIDTH)}${printable(value)}`;
+}
