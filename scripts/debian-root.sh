@@ -90,36 +90,69 @@ debian_root() (
   suite=${1:-$(debian_suite)} output=$2
   shift 2
   need_packages mmdebstrap:mmdebstrap
-  mode=auto
-  if [[ $(id -u) != 0 ]]; then
-    # By user namespaces where they may be had, since that runs the packages' scripts as they expect; else by preloading.
-    need_packages newuidmap:uidmap
-    unshare --user true 2>/dev/null && grep -q "^$(id -un):" /etc/subuid 2>/dev/null || {
-      need_packages fakechroot:fakechroot fakeroot:fakeroot
-      mode=fakechroot
-    }
+  session=(setsid) ends_it="TERM KILL"
+  if [[ $(id -u) == 0 ]]; then
+    mode=root
+    # What it mounts, and what it starts, ends with it in any case.
+    namespaces=(unshare --mount --pid --fork --mount-proc --kill-child)
+    ! "${namespaces[@]}" true 2>/dev/null || session+=("${namespaces[@]}") ends_it=KILL
+  elif need_packages newuidmap:uidmap && unshare --user true 2>/dev/null && grep -q "^$(id -un):" /etc/subuid 2>/dev/null; then
+    # User namespaces run the packages' scripts as they expect.
+    mode=unshare
+  else
+    need_packages fakechroot:fakechroot fakeroot:fakeroot
+    mode=fakechroot
   fi
 
   scratch=$(mktemp -d)
   partial=$(dirname "$output")/.$$.$(basename "$output")
-  trap 'rm -rf "$scratch" "$partial"' EXIT
+  # An interrupted one leaves a tree, in which subordinate user ids may own the files.
+  clean_up() {
+    [[ $mode != unshare ]] || mmdebstrap --unshare-helper find "$scratch/tmp" -mindepth 2 -delete >/dev/null 2>&1 || true
+    rm -rf "$scratch" "$partial"
+  }
+  trap clean_up EXIT
   mkdir "$scratch/sources"
   debian_sources "$suite" "$scratch/sources"
   debian_acquire_settings >"$scratch/apt.conf"
   settings=()
   [[ ! -s $scratch/apt.conf ]] || settings=(--aptopt="$scratch/apt.conf")
-  # Another user id, in the user namespace, reads it.
+  # Other user ids read it: the user namespace's root, and apt's own.
   chmod 0711 "$scratch"
   chmod 0644 "$scratch/apt.conf"
 
   echo "making a Debian $suite root file system" >&2
   hook=customize-hook
   [[ " $* " != *" --variant=extract "* ]] || hook=extract-hook
-  mmdebstrap --logfile="$scratch/log" --mode="$mode" "${settings[@]}" \
+  mkdir "$scratch/tmp"
+  chmod 0711 "$scratch/tmp"
+  # In a session of its own, so that all of it can be ended: at a signal, and when the script that has called us is gone.
+  TMPDIR=$scratch/tmp "${session[@]}" mmdebstrap --logfile="$scratch/log" --mode="$mode" "${settings[@]}" \
     --$hook='cd "$1/etc" && rm -f apt/apt.conf.d/99mmdebstrap hostname resolv.conf' \
     --$hook='find "$1/etc/apt" -name "*.list" -o -name "*.sources" | xargs -r sed -i -E "s#://[^/@ ]+@#://#g"' \
-    "$@" \
-    "$suite" "$partial" $(find "$scratch/sources" -type f) 2>>"$scratch/log" || {
+    "$@" "$suite" "$partial" $(find "$scratch/sources" -type f) 2>>"$scratch/log" &
+  work=$!
+  # A parent that has gone shows as another parent.
+  own=/proc/$BASHPID/status
+  parent=$(grep '^PPid:' "$own")
+  while grep -qx "$parent" "$own"; do sleep 1; done >/dev/null 2>&1 &
+  caller_gone=$!
+  trap : INT TERM HUP
+  status=0
+  wait -n "$work" "$caller_gone" || status=$?
+  kill "$caller_gone" 2>/dev/null || true
+  if kill -0 "$work" 2>/dev/null; then
+    disown "$work" # no report of its death
+    for signal in $ends_it; do
+      kill -$signal -- "-$work" 2>/dev/null || true
+      for ((tenths = 0; tenths < 50; tenths++)); do
+        kill -0 -- "-$work" 2>/dev/null || break 2
+        sleep 0.1
+      done
+    done
+    exit 143
+  fi
+  ((status == 0)) || {
     grep -v '^I: ' "$scratch/log" | tail -n 40 >&2
     exit 1
   }
