@@ -3,6 +3,23 @@ import { totalmem } from "node:os";
 import { TsvmError } from "../errors.ts";
 import { MiB } from "../kvm/memory-map.ts";
 
+/** What may be moved, or started, in a second. */
+export interface RateLimit {
+  bytesPerSecond?: number;
+  /** Bytes that may be moved at once after a pause; one second's worth if left out. */
+  bytesBurst?: number;
+  operationsPerSecond?: number;
+  /** Operations that may be started at once after a pause; one second's worth if left out. */
+  operationsBurst?: number;
+}
+
+export interface DiskRateLimits {
+  /** For reads and writes together. */
+  total?: RateLimit;
+  read?: RateLimit;
+  write?: RateLimit;
+}
+
 export interface DiskDescription {
   /** A raw or qcow2 image, or a block device. */
   path: string;
@@ -16,6 +33,14 @@ export interface DiskDescription {
   format?: "raw" | "qcow2";
   /** At most 20 ASCII characters; the guest sees it in /sys/block/vdX/serial. */
   serial?: string;
+  /**
+   * `writeback` (the default): through the host's page cache; what the guest flushes is on stable storage. `none`: past the
+   * page cache, by O_DIRECT. `unsafe`: flushes are not waited for, and a power loss of the host may leave the image unusable.
+   */
+  cache?: "writeback" | "none" | "unsafe";
+  rateLimits?: DiskRateLimits;
+  /** Which disk the kernel is looked for in first: the lowest of these numbers, from 1. Without any, the first disk. */
+  bootOrder?: number;
 }
 
 export interface CommandDescription {
