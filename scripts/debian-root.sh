@@ -3,6 +3,7 @@
 #
 #   debian_suite                                     prints the suite that this machine takes its packages from
 #   debian_root SUITE OUTPUT [MMDEBSTRAP OPTION…]    makes a root file system
+#   debian_root_end                                  ends one that is at work
 #   debian_kernel FLAVOUR                            prints the name of the package with the newest such kernel
 #
 # Examples:
@@ -85,46 +86,114 @@ debian_acquire_settings() {
 # Of this machine, the result keeps the package sources (without passwords in their addresses), but no other setting, no
 # host name and no name servers. The caller's hooks come after that is cleared.
 # With SOURCE_DATE_EPOCH set, the same packages give the same bytes.
-debian_root() (
+debian_root() {
+  # As a job, so that a signal to the caller alone reaches the caller at once.
+  debian_root_work "$@" &
+  debian_root_job=$!
+  wait "$debian_root_job" || return
+  debian_root_job=
+}
+
+# debian_root_end: for the caller's EXIT trap: ends debian_root when it is at work, and waits until nothing is left of it.
+# Without that it ends within two seconds of its caller.
+debian_root_end() {
+  [[ -z ${debian_root_job-} ]] || { kill "$debian_root_job" && wait "$debian_root_job"; } 2>/dev/null || true
+}
+
+# What debian_root starts; its EXIT trap and its variables are the job's own.
+debian_root_work() {
   set -euo pipefail
+  own=$BASHPID
+  parent=$(grep '^PPid:' "/proc/$own/status")
   suite=${1:-$(debian_suite)} output=$2
   shift 2
   need_packages mmdebstrap:mmdebstrap
-  mode=auto
-  if [[ $(id -u) != 0 ]]; then
-    # By user namespaces where they may be had, since that runs the packages' scripts as they expect; else by preloading.
+  namespaces=() ends_it="TERM KILL"
+  if [[ $(id -u) == 0 ]]; then
+    mode=root
+    # What it mounts, and what it starts, ends with it in any case.
+    namespaces=(unshare --mount --pid --fork --mount-proc --kill-child)
+    if "${namespaces[@]}" true 2>/dev/null; then ends_it=KILL; else namespaces=(); fi
+  elif unshare --user true 2>/dev/null && grep -q "^$(id -un):" /etc/subuid 2>/dev/null; then
+    # User namespaces run the packages' scripts as they expect.
     need_packages newuidmap:uidmap
-    unshare --user true 2>/dev/null && grep -q "^$(id -un):" /etc/subuid 2>/dev/null || {
-      need_packages fakechroot:fakechroot fakeroot:fakeroot
-      mode=fakechroot
-    }
+    mode=unshare
+  else
+    need_packages fakechroot:fakechroot fakeroot:fakeroot
+    mode=fakechroot
   fi
 
+  work='' guard=''
   scratch=$(mktemp -d)
   partial=$(dirname "$output")/.$$.$(basename "$output")
-  trap 'rm -rf "$scratch" "$partial"' EXIT
+  # Ends what is still at work, and removes what it has made. When mmdebstrap has ended by itself, there is little to do.
+  clean_up() {
+    local signal tenths
+    trap '' HUP INT TERM
+    disown "$work" 2>/dev/null || true # no report of its death
+    for signal in ${work:+$ends_it}; do
+      # The group is there from setsid on.
+      kill -s "$signal" -- "$work" "-$work" 2>/dev/null || break
+      for ((tenths = 0; tenths < 50; tenths++)); do
+        kill -0 -- "$work" "-$work" 2>/dev/null || break 2
+        sleep 0.1
+      done
+    done
+    # An interrupted one leaves a tree, in which subordinate user ids may own the files.
+    [[ $mode != unshare ]] || mmdebstrap --unshare-helper find "$scratch/tmp" -mindepth 2 -delete >/dev/null 2>&1 || true
+    rm -rf --one-file-system "$scratch" "$partial"
+    [[ -z $guard ]] || kill -KILL -- "$guard" "-$guard" 2>/dev/null || true
+  }
+  # For the case that we do not live to do it, or that the script which has called us is gone: then the parent is another.
+  stand_guard() {
+    while grep -qsx "$parent" "/proc/$own/status"; do sleep 1; done
+    # If it lives (a dead one may wait for its parent, as Z), it does the rest itself, and ends us as well.
+    kill -TERM "$own"
+    for ((seconds = 0; seconds < 20; seconds++)); do
+      grep -qs '^State:.[^ZX]' "/proc/$own/status" || break
+      sleep 1
+    done
+    work=$(cat "$scratch/work") || true
+    clean_up
+  }
+  trap clean_up EXIT
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  # It and the work have sessions of their own: the guard to outlive us, the work so that all of it can be ended.
+  setsid "$BASH" -c "$(declare -p own parent ends_it mode scratch partial guard; declare -f clean_up stand_guard); stand_guard" \
+    >/dev/null 2>&1 &
+  guard=$!
+  disown "$guard"
+
   mkdir "$scratch/sources"
   debian_sources "$suite" "$scratch/sources"
+  mapfile -t sources < <(find "$scratch/sources" -type f)
   debian_acquire_settings >"$scratch/apt.conf"
   settings=()
   [[ ! -s $scratch/apt.conf ]] || settings=(--aptopt="$scratch/apt.conf")
-  # Another user id, in the user namespace, reads it.
-  chmod 0711 "$scratch"
+  mkdir "$scratch/tmp"
+  # Other user ids read it: the user namespace's root, and apt's own.
+  chmod 0711 "$scratch" "$scratch/tmp"
   chmod 0644 "$scratch/apt.conf"
 
   echo "making a Debian $suite root file system" >&2
   hook=customize-hook
   [[ " $* " != *" --variant=extract "* ]] || hook=extract-hook
-  mmdebstrap --logfile="$scratch/log" --mode="$mode" "${settings[@]}" \
+  TMPDIR=$scratch/tmp setsid "${namespaces[@]}" mmdebstrap --logfile="$scratch/log" --mode="$mode" "${settings[@]}" \
     --$hook='cd "$1/etc" && rm -f apt/apt.conf.d/99mmdebstrap hostname resolv.conf' \
     --$hook='find "$1/etc/apt" -name "*.list" -o -name "*.sources" | xargs -r sed -i -E "s#://[^/@ ]+@#://#g"' \
-    "$@" \
-    "$suite" "$partial" $(find "$scratch/sources" -type f) 2>>"$scratch/log" || {
+    "$@" "$suite" "$partial" "${sources[@]}" 2>>"$scratch/log" &
+  work=$!
+  echo "$work" >"$scratch/work"
+  wait "$work" || {
+    echo "mmdebstrap failed (status $?), with these last words:" >&2
     grep -v '^I: ' "$scratch/log" | tail -n 40 >&2
     exit 1
   }
+  work=''
   mv -T "$partial" "$output"
-)
+}
 
 # debian_kernel FLAVOUR: cloud-amd64, amd64, … The package that linux-image-FLAVOUR stands for on this machine.
 debian_kernel() {
