@@ -64,11 +64,11 @@ suite("a disk", [KVM, tool("qemu-img", "qemu-utils")], () => {
     async () => {
       const mountPoint = files.path("small");
       execFileSync("mkdir", [mountPoint]);
-      const prepare = `mount -t tmpfs -o size=2M tmpfs ${mountPoint} && truncate -s 16M ${mountPoint}/disk.img && exec "$@"`;
+      const prepare = `mount -t tmpfs -o size=1M tmpfs ${mountPoint} && truncate -s 4M ${mountPoint}/disk.img && exec "$@"`;
       const script = `
-      dd if=/dev/zero of=/dev/vdb bs=1M count=1 conv=fsync 2>/dev/null && echo "room for one"
-      yes | dd of=/dev/vdb bs=64k seek=16 count=64 conv=fsync 2>/dev/null || echo "no room for more"
-      dd if=/dev/vdb bs=1M count=1 iflag=direct 2>/dev/null | tr -d '\\\\0' | wc -c`;
+      dd if=/dev/zero of=/dev/vdb bs=64k count=4 conv=fsync 2>/dev/null && echo "room for one"
+      yes | dd of=/dev/vdb bs=64k seek=16 count=24 conv=fsync 2>/dev/null || echo "no room for more"
+      dd if=/dev/vdb bs=64k count=4 iflag=direct 2>/dev/null | tr -d '\\\\0' | wc -c`;
       const result = await tsvm(
         ["boot", "-m", "64M", "-d", `${mountPoint}/disk.img,format=raw`, "--", "sh", "-c", script],
         { wrapper: ["unshare", "--mount", "sh", "-c", prepare, "sh"] },
