@@ -78,8 +78,12 @@ function toDisk(disk: string | NativeDisk, file: (path: string) => string): Disk
 }
 
 function toRateLimits(limits: NonNullable<NativeDisk["rateLimits"]>): DiskRateLimits {
-  const entries = Object.entries(limits).filter((entry) => entry[1] !== undefined);
-  return Object.fromEntries(entries.map(([kind, limit]) => [kind, toRateLimit(limit)]));
+  const { total, read, write } = limits;
+  return {
+    ...(total === undefined ? {} : { total: toRateLimit(total) }),
+    ...(read === undefined ? {} : { read: toRateLimit(read) }),
+    ...(write === undefined ? {} : { write: toRateLimit(write) }),
+  };
 }
 
 function toRateLimit(limit: NativeRateLimit): RateLimit {
