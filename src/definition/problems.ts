@@ -12,6 +12,8 @@ export class Problems {
   readonly source: Source;
   readonly #lenient: boolean;
   readonly #all: DefinitionProblem[] = [];
+  /** Elements with an error. */
+  readonly #wrong = new Set<string>();
 
   /** @param lenient Make what tsvm cannot carry out warnings. */
   constructor(source: Source, lenient = false) {
@@ -29,7 +31,7 @@ export class Problems {
 
   /** Whether this very element has an error already, of which another one would be a consequence. */
   hasErrorAt(element: string | undefined): boolean {
-    return this.#all.some((problem) => problem.severity === "error" && problem.element === (element ?? ""));
+    return element !== undefined && this.#wrong.has(element);
   }
 
   error(message: string, place: Place = {}, hint?: string): void {
@@ -68,6 +70,7 @@ export class Problems {
       if (excerpt !== undefined) problem.excerpt = excerpt;
     }
     if (element !== undefined && element !== "") problem.element = element;
+    if (severity === "error" && element !== undefined) this.#wrong.add(element);
     this.#all.push(problem);
   }
 }
