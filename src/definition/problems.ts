@@ -2,6 +2,9 @@
 import { DefinitionError, type DefinitionProblem } from "./problem.ts";
 import type { Range, Source } from "./source.ts";
 
+/** Characters of a message, which may quote the file. */
+const LONGEST = 400;
+
 /** Where a problem is; what is left out is not told. */
 export interface Place {
   readonly range?: Range | undefined;
@@ -62,7 +65,8 @@ export class Problems {
   }
 
   #add(severity: "error" | "warning", message: string, { range, element }: Place, hint?: string): void {
-    const problem: DefinitionProblem = { severity, message, file: this.source.path };
+    const text = message.length > LONGEST ? `${message.slice(0, LONGEST)}…` : message;
+    const problem: DefinitionProblem = { severity, message: text, file: this.source.path };
     if (hint !== undefined) problem.hint = hint;
     if (range !== undefined) {
       Object.assign(problem, this.source.position(range[0]));

@@ -28,8 +28,13 @@ function explain(issue: Issue, prefix: Path, tree: Tree, problems: Problems): vo
     for (const key of issue.keys) unknownKey(key, issue.message.split(" "), path, tree, problems);
     return;
   }
-  const place = tree.at(path);
+  const place = issue.code === "invalid_key" ? tree.atKey(path) : tree.at(path);
   if (problems.hasErrorAt(place.element)) return;
+  if (issue.code === "invalid_key") {
+    const [reason] = issue.issues;
+    problems.error(`the key ${JSON.stringify(keyText(path))} ${reason?.message ?? "does not fit"}`, place);
+    return;
+  }
   const value = valueAt(tree.value, path);
   if (issue.code === "invalid_union") {
     const branch = fittingBranch(issue.errors);

@@ -351,6 +351,31 @@ describe("a bad native definition", () => {
   });
 });
 
+describe("texts", () => {
+  it("of a command may have line breaks, those of the kernel command line become blanks", () => {
+    const text = "version: 1\ncommand: |\n  echo a\n  echo b\nappend: |\n  quiet\n  loglevel=3\n";
+    expect(loadText(text).definitions[0]?.machine).toMatchObject({
+      command: { argv: ["sh", "-c", "echo a\necho b\n"] },
+      append: "quiet loglevel=3",
+    });
+  });
+
+  it("have no characters that no program could be given", () => {
+    const text =
+      'version: 1\nlabels: {"a\\e": x}\ntitle: "a\\x07"\ncommand: {argv: ["a\\0b"], env: {"A=B": c}}\n';
+    expect(
+      loadText(text)
+        .printed.split("\n")
+        .filter((line) => line.startsWith("web")),
+    ).toEqual([
+      'web.yaml:2:10: the key "a\\u001b" has control characters',
+      'web.yaml:3:8: title: "a\\u0007" has control characters',
+      'web.yaml:4:18: argv[0]: "a\\u0000b" has a NUL character',
+      'web.yaml:4:33: the key "A=B" is no name of a variable',
+    ]);
+  });
+});
+
 describe("a hostile file", () => {
   it.each([
     [
