@@ -30,12 +30,27 @@ const common = {
 const importMetaUrl = 'const importMetaUrl = require("node:url").pathToFileURL(__filename).href;';
 // Packages that few commands need lie beside the CLI: what is in it, every start has to parse.
 const apart = ["execa", "cli-progress"];
+// Parsers and schema of definition files are as large as all the rest, and few commands need them: a bundle of their own, which
+// is read when they do.
+const definitionApart = {
+  name: "definition-apart",
+  setup({ onResolve }) {
+    onResolve({ filter: /\/definition\/index\.ts$/ }, ({ kind }) =>
+      kind === "entry-point" ? undefined : { path: "./definition.cjs", external: true },
+    );
+  },
+};
 await Promise.all([
   // CommonJS starts faster: importing a built-in module as ESM makes Node touch all of its exports, and with
   // `fs` that loads the whole of streams.
   build({
     ...common,
-    entryPoints: { cli: "src/cli/main.ts", worker: "src/machine/worker.ts" },
+    entryPoints: {
+      cli: "src/cli/main.ts",
+      worker: "src/machine/worker.ts",
+      definition: "src/definition/index.ts",
+    },
+    plugins: [definitionApart],
     format: "cjs",
     outExtension: { ".js": ".cjs" },
     external: [...common.external, ...apart.map((name) => `./${name}.cjs`)],

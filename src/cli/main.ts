@@ -2,6 +2,7 @@
 /** Entry point of `tsvm`: commands are loaded only when they are asked for. */
 import { Command, CommanderError } from "commander";
 import { warmUpWorkers } from "../machine/worker-pool.ts";
+import { addDefinitionCommands } from "./definition/register.ts";
 import { formatError } from "./errors.ts";
 import { ExitCode } from "./exit-codes.ts";
 import { addImageCommands } from "./image/register.ts";
@@ -12,7 +13,8 @@ Examples:
   tsvm boot                              a shell in the bundled Linux (Ctrl-A x leaves)
   tsvm boot -- uname -a                  run one command, with its output and exit status
   tsvm boot -m 1G -c 2 disk.img          boot the system on a disk image with its own kernel
-  tsvm boot bzImage -i initrd.img        boot a kernel of your own`;
+  tsvm boot bzImage -i initrd.img        boot a kernel of your own
+  tsvm boot web.yaml                     boot what a definition file describes`;
 
 const { own, guestCommand } = splitArguments(process.argv.slice(2));
 // A thread takes longer to start than everything else here: have it start while the rest loads.
@@ -54,7 +56,7 @@ function buildProgram(done: (status: number) => void): Command {
 
   program
     .command("boot [file]")
-    .description("boot a kernel or a disk image; without FILE, the bundled Linux")
+    .description("boot a kernel, a disk image or a definition file; without FILE, the bundled Linux")
     .usage("[options] [FILE] [-- COMMAND...]")
     .option(
       "-k, --kernel <path>",
@@ -70,9 +72,12 @@ function buildProgram(done: (status: number) => void): Command {
     )
     .option("--root <device>", "the guest's root, for example /dev/vda2 (default: from the partition table)")
     .option("-a, --append <text>", "add to the kernel command line", collect, [])
-    .option("-c, --cpus <n>", "number of virtual processors", "1")
-    .option("-m, --memory <size>", "guest memory, for example 64M or 2G", "128M")
-    .option("--huge-pages <kind>", "back guest memory with huge pages: none, transparent or hugetlb", "none")
+    .option("-c, --cpus <n>", "number of virtual processors (default: 1)")
+    .option("-m, --memory <size>", "guest memory, for example 64M or 2G (default: 128M)")
+    .option(
+      "--huge-pages <kind>",
+      "back guest memory with huge pages: none (default), transparent or hugetlb",
+    )
     .option("--console <kind>", "console of a guest that boots by itself: serial, or virtio (hvc0)")
     .option("--read-only", "the guest may not write to its disks")
     .option("--overlay", "what the guest writes to its disks is gone at the end")
@@ -81,9 +86,10 @@ function buildProgram(done: (status: number) => void): Command {
     .option("-t, --timeout <time>", "end the machine after this time, for example 30s")
     .option(
       "--shutdown-timeout <time>",
-      "after SIGINT, SIGTERM or SIGHUP: press the power button and wait this long",
-      "30s",
+      "after SIGINT, SIGTERM or SIGHUP: press the power button and wait this long (default: 30s)",
     )
+    .option("--vm <name>", "which VM of a definition file with several")
+    .option("--lenient", "of a definition file: go on without what tsvm lacks, with a warning")
     .option("--json", "print one JSON document about the run instead of the guest's output")
     .option("-v, --verbose", "show the kernel's messages and where the time went")
     .option("--debug", "show stack traces of errors")
@@ -102,6 +108,7 @@ function buildProgram(done: (status: number) => void): Command {
       done(doctorCommand(options));
     });
   addImageCommands(program, done);
+  addDefinitionCommands(program, done);
   for (const command of program.commands) command.exitOverride().showHelpAfterError("(--help tells more)");
   return program;
 }

@@ -4,6 +4,8 @@ import type { RateLimit, RateLimits } from "../devices/rate-limiter.ts";
 import { TsvmError } from "../errors.ts";
 import { MiB } from "../kvm/memory-map.ts";
 
+export type { RateLimit, RateLimits };
+
 export interface DiskDescription {
   /** A raw or qcow2 image, or a block device. */
   path: string;
