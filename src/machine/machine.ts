@@ -118,7 +118,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     addLiveMachine(this);
     const control = assembly.pipes.virtio?.controlInput;
     const session = control === undefined ? undefined : this.#openSession(control.stream());
-    this.#input = new GuestInput(assembly, session);
+    this.#input = new GuestInput(assembly, session, () => this.#threads.startIo());
     this.#output = new GuestOutput(assembly.pipes, {
       console: (bytes, source) => this.#onConsole(bytes, source),
       control: (bytes) => this.#onControl(session, bytes),
