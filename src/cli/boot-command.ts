@@ -2,10 +2,11 @@
 import { isatty } from "node:tty";
 import { isSoftwareKvm } from "../kvm/host.ts";
 import type { MachineDescription } from "../machine/description.ts";
-import { Machine, type StopReport } from "../machine/machine.ts";
 import { MiB } from "../kvm/memory-map.ts";
 import { bootFileKind } from "./boot-file.ts";
 import { commandOf, parseConsole, sizeFlags, type BootFlags } from "./boot-flags.ts";
+import { Machine } from "../machine/machine.ts";
+import type { StopReport } from "../machine/report.ts";
 import { explain, exitStatus } from "./boot-outcome.ts";
 import { UsageError } from "./errors.ts";
 import { Frontend } from "./frontend.ts";

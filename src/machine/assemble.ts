@@ -51,6 +51,8 @@ export interface MachinePipes {
 
 export interface Assembly {
   readonly plan: MachinePlan;
+  /** KVM knows the guest's memory: before that no vCPU can run. */
+  readonly memoryInPlace: Promise<void>;
   readonly vcpus: readonly VcpuPlan[];
   readonly pipes: MachinePipes;
   readonly control: ControlBlock;
@@ -80,7 +82,8 @@ export function assemble(
   vm.createInterruptControllers();
   const memory = GuestMemory.create(machine.memory, { hugePages: machine.hugePages });
   cleanup.add(() => memory.release());
-  vm.setGuestMemory(memory);
+  const memoryInPlace = vm.setGuestMemory(memory);
+  memoryInPlace.catch(() => undefined); // of no interest where this function fails
 
   const layout = new SharedLayout();
   const control = layout.add(ControlBlock.bytes(machine.cpus));
@@ -145,6 +148,7 @@ export function assemble(
 
   return {
     plan,
+    memoryInPlace,
     vcpus,
     control: new ControlBlock(plan.shared, control.offset, control.bytes),
     kernel,
@@ -195,7 +199,7 @@ function diskRequest(
   const counters = layout.add(BlkCounters.BYTES);
   return {
     model: blkModel({ size, readOnly }),
-    backend: { type: "blk", disk: plan, serial, rateLimits, counters },
+    backend: { type: "blk", path, disk: plan, serial, rateLimits, counters },
   };
 }
 

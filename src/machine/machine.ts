@@ -1,118 +1,45 @@
-/**
- * One running machine, seen from the main thread: starts its threads, carries bytes to and from the guest, notices why it
- * ends, and takes everything down in the right order.
- */
+/** One running machine, as a program sees it. What happens behind is in life.ts. */
 import { EventEmitter } from "node:events";
-import type { Socket } from "node:net";
-import type { AcpiPower } from "../devices/acpi-power.ts";
-import { vcpuLimit } from "../kvm/limits.ts";
-import { Kvm } from "../kvm/kvm.ts";
-import type { BootEntry } from "../disk/boot-entry/boot-entry.ts";
+import type { Duplex, Readable, Writable } from "node:stream";
 import type { WindowSize } from "../devices/virtio/console.ts";
-import { TsvmError } from "../errors.ts";
+import type { BootEntry } from "../disk/boot-entry/boot-entry.ts";
+import { Kvm } from "../kvm/kvm.ts";
+import { vcpuLimit } from "../kvm/limits.ts";
 import { assemble, type Assembly } from "./assemble.ts";
+import { bootTurn } from "./boot-turn.ts";
 import { Cleanup } from "./cleanup.ts";
 import { monotonicNow } from "./clock.ts";
-import { VcpuCommand, VcpuState, type ExitCounts } from "./control.ts";
+import { VcpuCommand, type ExitCounts } from "./control.ts";
 import { validateDescription, type MachineDescription } from "./description.ts";
-import { acpiPowerOf } from "./devices.ts";
-import { ring } from "./doorbell.ts";
-import { GuestSession } from "./guest-session.ts";
-import { GuestProtocolError, type CommandExit } from "./guest-init.ts";
-import { kick } from "./kick.ts";
-import type { WorkerPipe } from "./pipe.ts";
-import { PanicWatcher } from "./panic.ts";
-import type { WorkerError, WorkerMessage, WorkerTask } from "./plan.ts";
+import { MachineLife, type LifeOptions } from "./life.ts";
+import type {
+  BootOptions,
+  MachineEvents,
+  MachineState,
+  ShutdownOptions,
+  WaitOptions,
+} from "./machine-types.ts";
+import type { StopReport } from "./report.ts";
 import { resolveMachine, type ResolvedMachine } from "./resolve.ts";
-import { runTask } from "./worker-pool.ts";
-
-/** Why a machine is no more. */
-export type StopReason =
-  /** The command (or shell) in the guest ended; see `command`. */
-  | "command"
-  /** The guest reset itself: how Linux without ACPI powers off with `reboot=k`. */
-  | "reset"
-  /** All processors halted with interrupts off. */
-  | "halt"
-  /** The guest powered off. */
-  | "shutdown"
-  | "triple-fault"
-  /** The kernel panicked; see `panic`. */
-  | "panic"
-  /** The guest did what cannot be carried out, or tsvm failed; see `error`. */
-  | "crash"
-  /** {@link Machine.stop} was called, or {@link Machine.shutdown} in vain. */
-  | "stopped";
-
-/**
- * How the guest took its power button: nobody pressed it; the guest does not know of it (no ACPI, or not that far yet); it never
- * took notice; it did.
- */
-export type PowerButton = "unused" | "unknown" | "ignored" | "noticed";
-
-/** Moments in ms of the monotonic clock; undefined where one was not reached. */
-export interface Timeline {
-  readonly start: number;
-  /** All is in guest memory, and the threads are about to be told. */
-  readonly loaded: number;
-  readonly firstEntry: number | undefined;
-  readonly firstExit: number | undefined;
-  readonly firstConsoleByte: number | undefined;
-  /** tsvm's init reported. */
-  readonly userland: number | undefined;
-  readonly stopped: number;
-}
-
-export interface StopReport {
-  readonly reason: StopReason;
-  readonly command: CommandExit | undefined;
-  readonly panic: string | undefined;
-  readonly powerButton: PowerButton;
-  readonly error: TsvmError | undefined;
-  readonly timeline: Timeline;
-  readonly exits: ExitCounts;
-}
-
-/** An error of one of the machine's threads. */
-export class MachineError extends TsvmError {
-  override name = "MachineError";
-}
-
-export interface MachineEvents {
-  /** Bytes of the guest's console: the serial port, or port 0 of the virtio console. */
-  console: [bytes: Buffer, source: "serial" | "virtio"];
-  stdout: [bytes: Buffer];
-  stderr: [bytes: Buffer];
-  userland: [];
-  /** What the user should know of, while the machine goes on: damage in a disk image. */
-  warning: [text: string];
-}
-
-export interface BootOptions {
-  windowSize?: WindowSize;
-}
-
-export interface ShutdownOptions {
-  /** ms that the guest gets to power off by itself; 30 s by default. */
-  timeout?: number;
-}
+import type { MachineStats } from "./stats.ts";
 
 const SHUTDOWN_TIMEOUT_MS = 30_000;
 const DEFAULT_WINDOW: WindowSize = { rows: 25, columns: 80 };
-/** Between the boot processor's first instruction and the start of the other threads. */
-const OTHERS_DELAY_MS = 2;
-const PROBE_INTERVAL_MS = 50;
-const LONGEST_PROBE_INTERVAL_MS = 1000;
 
 /**
+ * A virtual machine.
+ *
+ * By itself it does not keep the program alive. It does while somebody waits for it: for a promise of its ({@link stopped},
+ * {@link ready}, {@link waitForConsole}, {@link stop}, …) or for one of its streams. See also {@link ref} and {@link unref}.
+ *
  * @example
+ * ```ts
  * const machine = await Machine.boot({ cpus: 1, memory: 64 * 2 ** 20, command: { argv: ["uname", "-a"] } });
- * machine.on("stdout", (bytes) => process.stdout.write(bytes));
+ * machine.stdout.pipe(process.stdout);
  * const { command } = await machine.stopped;
+ * ```
  */
-export class Machine extends EventEmitter<MachineEvents> {
-  /** Resolves when nothing of the machine is left, whatever the reason; never rejects. */
-  readonly stopped: Promise<StopReport>;
+export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposable {
   /** The kernel command line. */
   readonly commandLine: string;
   /** What is odd about the disks, without being an error. */
@@ -120,114 +47,176 @@ export class Machine extends EventEmitter<MachineEvents> {
   /** What the first disk's boot configuration said, where the kernel comes from there. */
   readonly bootEntry: BootEntry | undefined;
   readonly #assembly: Assembly;
-  readonly #cleanup: Cleanup;
-  readonly #session: GuestSession | undefined;
-  readonly #acpiPower: AcpiPower | undefined;
-  readonly #panics = [new PanicWatcher(), new PanicWatcher()] as const;
-  readonly #running = new Set<WorkerTask>();
-  readonly #start: number;
-  readonly #loaded: number;
-  #firstConsoleByte: number | undefined;
-  #userland: number | undefined;
-  #reason: StopReason | undefined;
-  #command: CommandExit | undefined;
-  #error: TsvmError | undefined;
+  readonly #life: MachineLife;
+  #stopped: Promise<StopReport> | undefined;
+  #ready: Promise<void> | undefined;
   #shutdownTimer: NodeJS.Timeout | undefined;
-  #powerButtonPressed = false;
-  #probeTimer: NodeJS.Timeout | undefined;
-  #othersTimer: NodeJS.Timeout | undefined;
-  #resolveStopped!: (report: StopReport) => void;
-  #takenDown = false;
-  #cleanedUp = false;
 
-  private constructor(assembly: Assembly, resolved: ResolvedMachine, cleanup: Cleanup, start: number) {
+  private constructor(
+    assembly: Assembly,
+    { kernel, run }: ResolvedMachine,
+    cleanup: Cleanup,
+    options: Pick<LifeOptions, "start" | "readyPattern">,
+  ) {
     super();
     this.#assembly = assembly;
-    this.#cleanup = cleanup;
-    this.#start = start;
     this.commandLine = assembly.commandLine;
     this.warnings = assembly.warnings;
-    this.bootEntry = typeof resolved.kernel === "string" ? undefined : resolved.kernel.entry;
-    const guestOnly = (): void => undefined;
-    this.#acpiPower = acpiPowerOf(assembly.plan, { powerOff: guestOnly, reset: guestOnly });
-    this.stopped = new Promise((resolve) => {
-      this.#resolveStopped = resolve;
-    });
-    this.#loaded = monotonicNow();
-    // The guest first: all else is done while it starts.
-    this.#launch();
-    const control = assembly.pipes.virtio?.controlInput;
-    this.#session = control === undefined ? undefined : this.#openSession(control.stream());
-    this.#listen();
-    if (resolved.run !== undefined) this.#session?.run(resolved.run);
-    this.#scheduleProbe(PROBE_INTERVAL_MS);
+    this.bootEntry = typeof kernel === "string" ? undefined : kernel.entry;
+    // The type of emit() does not see that an event and its arguments belong together.
+    const emit = (event: keyof MachineEvents, ...args: unknown[]): void => {
+      (this as EventEmitter).emit(event, ...args);
+    };
+    this.#life = new MachineLife(assembly, cleanup, { ...options, run, emit });
   }
 
-  /** Makes the machine and starts it. Throws a TsvmError, with nothing left behind, where that cannot be done. */
+  /**
+   * Makes the machine and starts it.
+   *
+   * @throws TsvmError, with nothing left behind, where that cannot be done; the reason of `options.signal` if that is aborted.
+   * @example
+   * ```ts
+   * await using machine = await Machine.boot(
+   *   { cpus: 1, memory: 64 * 2 ** 20, command: { argv: ["sleep", "60"] } },
+   *   { signal: AbortSignal.timeout(10_000) },
+   * );
+   * const { reason } = await machine.stopped; // "stopped": the time was over
+   * ```
+   */
   static async boot(description: MachineDescription, options: BootOptions = {}): Promise<Machine> {
     const start = monotonicNow();
+    const { signal, readyPattern, windowSize = DEFAULT_WINDOW } = options;
+    signal?.throwIfAborted();
+    await bootTurn();
     const cleanup = new Cleanup();
     try {
       const kvm = Kvm.open();
       cleanup.add(() => kvm.close());
       validateDescription(description, vcpuLimit(kvm));
       const resolved = await resolveMachine(description);
-      const assembly = assemble(resolved, kvm, options.windowSize ?? DEFAULT_WINDOW, cleanup);
-      const machine = new Machine(assembly, resolved, cleanup, start);
-      live.add(machine);
+      signal?.throwIfAborted();
+      const assembly = assemble(resolved, kvm, windowSize, cleanup);
+      await assembly.memoryInPlace;
+      signal?.throwIfAborted();
+      const machine = new Machine(assembly, resolved, cleanup, { start, readyPattern });
+      if (signal !== undefined) machine.#obey(signal);
       return machine;
     } catch (error) {
-      cleanup.run();
+      await cleanup.run();
       throw error;
     }
   }
 
+  /** `stopping` from the moment that the end is certain, `stopped` when {@link stopped} resolves. */
+  get state(): MachineState {
+    return this.#life.state;
+  }
+
+  /** Resolves when nothing of the machine is left, whatever the reason; never rejects. */
+  get stopped(): Promise<StopReport> {
+    return (this.#stopped ??= this.#life.keepAlive.while(this.#life.stopped));
+  }
+
+  /**
+   * Resolves when the guest can be used: when tsvm's init has reported, which starts the command or the shell; in a guest that
+   * boots by itself, when `BootOptions.readyPattern` is on its console, or without one, when the console shows anything at all.
+   * Rejects with a {@link MachineEndedError} if the machine ends before.
+   */
+  get ready(): Promise<void> {
+    this.#ready ??= this.#life.keepAlive.while(this.#life.ready);
+    // Whoever looks at the promise hears of a failure; nobody has to.
+    this.#ready.catch(() => undefined);
+    return this.#ready;
+  }
+
+  /**
+   * Resolves when `pattern` is on the console, serial or virtio. Looks at what has come since the last match, or since the boot
+   * (64 KiB at most); each console by itself. Escape sequences and carriage returns are part of the text.
+   *
+   * @throws MachineTimeoutError, MachineEndedError, or the reason of `options.signal`.
+   * @example
+   * ```ts
+   * const machine = await Machine.boot({ cpus: 1, memory: 64 * 2 ** 20 });
+   * await machine.waitForConsole("# ");
+   * machine.writeConsole(Buffer.from("uname -m\n"));
+   * const [, architecture] = await machine.waitForConsole(/^(x86\S+)/m);
+   * await machine.stop();
+   * ```
+   */
+  async waitForConsole(pattern: string | RegExp, options: WaitOptions = {}): Promise<RegExpExecArray> {
+    const { consoleWatch, keepAlive, stopped } = this.#life;
+    return keepAlive.while(consoleWatch.wait(pattern, options, stopped));
+  }
+
+  /**
+   * What the command writes to its standard output, as a stream of its own; made when it is first asked for, and without what came
+   * before. Whoever has asked for it must read it (or `resume()` it): while it is full the guest waits, and does not end either.
+   */
+  get stdout(): Readable {
+    return this.#life.streams.stdout;
+  }
+
+  /** See {@link stdout}. */
+  get stderr(): Readable {
+    return this.#life.streams.stderr;
+  }
+
+  /** The command's standard input. What is written before it has started waits for it. */
+  get stdin(): Writable {
+    return this.#life.streams.stdin;
+  }
+
+  /**
+   * The console: what the guest prints on the serial port and on the virtio console; what is written is typed on the virtio
+   * console, or on the serial port if there is none. See {@link stdout} on reading.
+   */
+  get console(): Duplex {
+    return this.#life.streams.console;
+  }
+
   /** Types on the guest's console. False when the guest takes it slower than it comes: see {@link onceConsoleDrained}. */
   writeConsole(bytes: Uint8Array): boolean {
-    if (this.#takenDown) return true;
-    return this.#consoleInput().write(bytes);
+    return this.#life.input.writeConsole(bytes);
   }
 
   /** What was typed on the console has gone to the guest. */
   onceConsoleDrained(listener: () => void): void {
-    if (!this.#takenDown) this.#consoleInput().once("drain", listener);
+    this.#life.input.onceConsoleDrained(listener);
   }
 
   /** Tells the guest how large the terminal behind its console is. */
   resizeConsole(size: WindowSize): void {
-    if (this.#takenDown) return;
-    this.#assembly.control.windowSize = size;
-    ring(this.#assembly.plan.ioControlFd);
+    this.#life.input.resizeConsole(size);
   }
 
   /** Standard input of the command. False when the guest takes it slower than it comes: wait for {@link onceStdinDrained}. */
   writeStdin(bytes: Uint8Array): boolean {
-    if (this.#takenDown) return true;
-    return this.#session?.writeStdin(bytes) ?? true;
+    return this.#life.input.writeStdin(bytes);
   }
 
   /** What the guest is to be sent has gone. */
   onceStdinDrained(listener: () => void): void {
-    if (!this.#takenDown) this.#assembly.pipes.virtio?.controlInput.stream().once("drain", listener);
+    this.#life.input.onceStdinDrained(listener);
   }
 
   endStdin(): void {
-    if (!this.#takenDown) this.#session?.endStdin();
+    this.#life.input.endStdin();
   }
 
   /** Sends a signal to the command in the guest. */
   signalCommand(signal: number): void {
-    if (!this.#takenDown) this.#session?.signal(signal);
+    this.#life.input.signalCommand(signal);
   }
 
   /** Holds back output of the guest, which then waits; for consumers that are slower than the guest. */
   pauseOutput(): void {
-    if (!this.#takenDown) for (const stream of this.#outputs()) stream.pause();
+    this.#life.output.hold("console", this);
+    this.#life.output.hold("control", this);
   }
 
   resumeOutput(): void {
-    if (this.#cleanedUp) return;
-    for (const stream of this.#outputs()) stream.resume();
+    this.#life.output.release("console", this);
+    this.#life.output.release("control", this);
   }
 
   /** Exits to user space so far. */
@@ -236,11 +225,24 @@ export class Machine extends EventEmitter<MachineEvents> {
   }
 
   /**
+   * What the machine uses. After its end: what it had used.
+   *
+   * @example
+   * ```ts
+   * const { cpuTime, memory } = machine.stats();
+   * console.log(`${cpuTime.total.toFixed()} ms, ${memory.resident >> 20} of ${memory.size >> 20} MiB`);
+   * ```
+   */
+  stats(): MachineStats {
+    return this.#life.stats;
+  }
+
+  /**
    * Interrupts all processors briefly. Where each was before is in {@link instructionPointers} about 0.1 ms later.
    * A profiler calls this often.
    */
   probe(): void {
-    this.#interrupt(VcpuCommand.Probe);
+    if (!this.#life.ended) this.#life.threads.interrupt(VcpuCommand.Probe);
   }
 
   /** The instruction pointer of each processor at its last probe. */
@@ -249,288 +251,81 @@ export class Machine extends EventEmitter<MachineEvents> {
     return vcpus.map(({ index }) => control.vcpu(index).rip);
   }
 
+  /**
+   * Stops all processors where they are; resolves when none executes guest code any more. Requests to devices that were under
+   * way are still completed. The guest's clock goes on.
+   *
+   * @throws MachineStateError if the machine has ended, or ends meanwhile.
+   */
+  async pause(): Promise<void> {
+    return this.#life.pause();
+  }
+
+  /**
+   * Lets the processors go on; of no effect on a machine that runs.
+   *
+   * @throws MachineStateError if the machine has ended.
+   */
+  async resume(): Promise<void> {
+    return this.#life.resume();
+  }
+
   /** Ends the machine at once, as if its power was cut. Resolves when nothing of it is left. */
   async stop(): Promise<StopReport> {
-    this.#end("stopped");
+    this.#life.end("stopped");
     return this.stopped;
   }
 
   /**
    * Presses the power button, at which most systems shut down in good order, and ends the machine as {@link stop} does if it is
-   * still there after the time limit. A guest that knows of no power button (no ACPI) is ended at once.
+   * still there after the time limit. A guest that knows of no power button (no ACPI) is ended at once. A paused machine is
+   * resumed first.
    */
   async shutdown({ timeout = SHUTDOWN_TIMEOUT_MS }: ShutdownOptions = {}): Promise<StopReport> {
+    if (!this.#life.ended) await this.resume().catch(() => undefined); // of one that ends meanwhile
+    if (this.#life.ended) return this.stopped;
     if (!this.pressPowerButton()) return this.stop();
     clearTimeout(this.#shutdownTimer);
-    this.#shutdownTimer = setTimeout(() => this.#end("stopped"), timeout);
+    this.#shutdownTimer = setTimeout(() => this.#life.end("stopped"), timeout).unref();
+    void this.#life.stopped.then(() => clearTimeout(this.#shutdownTimer));
     return this.stopped;
+  }
+
+  /** What `await using` does at the end of the block: {@link stop}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 
   /** Presses the power button. False if the guest does not know of it: it has no ACPI, or has not come that far. */
   pressPowerButton(): boolean {
-    if (this.#takenDown) return true;
-    this.#powerButtonPressed = true;
-    if (!this.knowsPowerButton) return false;
-    this.#acpiPower?.pressPowerButton();
-    return true;
+    return this.state === "stopped" || this.#life.powerButton.press();
   }
 
   /** Whether the guest reads ACPI tables, which tell of a power button. */
   get knowsPowerButton(): boolean {
-    return this.#acpiPower?.ospmPresent ?? false;
+    return this.#life.powerButton.known;
+  }
+
+  /** Keeps the program alive until the machine has ended, whether anybody waits for it or not. */
+  ref(): this {
+    this.#life.keepAlive.ref();
+    return this;
+  }
+
+  /** Lets the program end although somebody waits for the machine, which is gone then. */
+  unref(): this {
+    this.#life.keepAlive.unref();
+    return this;
   }
 
   /** Gets all threads out of the guest without waiting for anything; for the end of the process. */
   abandon(): void {
-    if (this.#takenDown) return;
-    this.#interrupt(VcpuCommand.Stop);
-    this.#stopIo();
-    // Whoever waits for room in the serial port's pipe finds it broken instead.
-    this.#assembly.pipes.serialOutput.breakMainEnd();
+    this.#life.abandon();
   }
 
-  /**
-   * The boot processor first and alone: on a small host more threads that start at the same time would only slow it down.
-   * Nobody needs the others before it has run for a while, and a tiny guest may never need them.
-   */
-  #launch(): void {
-    const { plan, vcpus } = this.#assembly;
-    this.#runTask({ role: "vcpu", machine: plan, vcpu: vcpus[0]! });
+  #obey(signal: AbortSignal): void {
+    const onAbort = (): void => this.#life.end("stopped");
+    signal.addEventListener("abort", onAbort, { once: true });
+    void this.#life.stopped.then(() => signal.removeEventListener("abort", onAbort));
   }
-
-  #launchOthers(): void {
-    const { plan, vcpus } = this.#assembly;
-    try {
-      this.#runTask({ role: "io", machine: plan });
-      for (const vcpu of vcpus.slice(1)) this.#runTask({ role: "vcpu", machine: plan, vcpu });
-    } catch (error) {
-      this.#fail(
-        new MachineError("ERR_INTERNAL", "a thread of the machine cannot be started", { cause: error }),
-      );
-    }
-  }
-
-  #runTask(task: WorkerTask): void {
-    runTask(
-      task,
-      (message) => this.#onMessage(task, message),
-      (error) => {
-        this.#fail(
-          new MachineError("ERR_INTERNAL", `a thread of the machine died: ${error.message}`, {
-            cause: error,
-          }),
-        );
-        this.#finished(task);
-      },
-    );
-    // Only now: a thread that could not be started is none to wait for.
-    this.#running.add(task);
-  }
-
-  #onMessage(task: WorkerTask, message: WorkerMessage): void {
-    switch (message.type) {
-      case "running":
-        if (task.role === "vcpu" && task.vcpu.index === 0 && this.#reason === undefined) {
-          this.#othersTimer = setTimeout(() => this.#launchOthers(), OTHERS_DELAY_MS);
-        }
-        return;
-      case "warning":
-        this.emit("warning", message.text);
-        return;
-      case "guest-stop":
-        this.#end(message.stop.kind);
-        return;
-      case "failed":
-        this.#fail(revive(message.error));
-        return;
-      case "finished":
-        this.#finished(task);
-    }
-  }
-
-  /** Calls all processors out of the guest with something to do. */
-  #interrupt(command: number): void {
-    const { control, vcpus } = this.#assembly;
-    for (const { index } of vcpus) {
-      const vcpu = control.vcpu(index);
-      vcpu.request(command);
-      if (vcpu.tid !== 0) kick(vcpu.tid);
-    }
-  }
-
-  #stopIo(): void {
-    this.#assembly.control.requestIoStop();
-    ring(this.#assembly.plan.ioControlFd);
-  }
-
-  #fail(error: TsvmError): void {
-    this.#error ??= error;
-    this.#end("crash");
-  }
-
-  #finished(task: WorkerTask): void {
-    this.#running.delete(task);
-    if (this.#reason === undefined)
-      this.#fail(new MachineError("ERR_INTERNAL", "a thread of the machine ended early"));
-    const vcpusLeft = [...this.#running].some(({ role }) => role === "vcpu");
-    // The I/O thread goes last: what the guest has written up to its end still comes out.
-    if (!vcpusLeft) this.#stopIo();
-    if (this.#running.size === 0) void this.#takeDown();
-  }
-
-  #end(reason: StopReason): void {
-    if (this.#reason !== undefined) return;
-    this.#reason = reason;
-    clearTimeout(this.#probeTimer);
-    clearTimeout(this.#shutdownTimer);
-    clearTimeout(this.#othersTimer);
-    this.#interrupt(VcpuCommand.Stop);
-    // A vCPU that waits for room in a full pipe must get it.
-    this.resumeOutput();
-  }
-
-  async #takeDown(): Promise<void> {
-    if (this.#takenDown) return;
-    this.#takenDown = true;
-    for (const pipe of this.#outputPipes()) pipe.closeWorkerEnd();
-    this.resumeOutput();
-    await Promise.all(this.#outputs().map(streamEnd));
-    const exits = this.exits;
-    const timeline = this.#timeline();
-    this.#cleanedUp = true;
-    this.#cleanup.run();
-    live.delete(this);
-    const panic = this.#panics.map((watcher) => watcher.panic).find((line) => line !== undefined);
-    this.#resolveStopped({
-      reason: this.#finalReason(panic),
-      command: this.#command,
-      panic,
-      powerButton: this.#powerButton(),
-      error: this.#error,
-      timeline,
-      exits,
-    });
-  }
-
-  #finalReason(panic: string | undefined): StopReason {
-    const reason = this.#reason!;
-    // init says how the command ended and then resets: a processor's word may be here before what is in the pipe.
-    if (this.#command !== undefined && (reason === "reset" || reason === "shutdown")) return "command";
-    return panic !== undefined && reason !== "command" ? "panic" : reason;
-  }
-
-  #powerButton(): PowerButton {
-    if (!this.#powerButtonPressed) return "unused";
-    if (!this.knowsPowerButton) return "unknown";
-    return this.#acpiPower?.powerButtonPending ? "ignored" : "noticed";
-  }
-
-  #timeline(): Timeline {
-    const { firstEntry, firstExit } = this.#assembly.control;
-    return {
-      start: this.#start,
-      loaded: this.#loaded,
-      firstEntry: firstEntry === 0 ? undefined : firstEntry,
-      firstExit: firstExit === 0 ? undefined : firstExit,
-      firstConsoleByte: this.#firstConsoleByte,
-      userland: this.#userland,
-      stopped: monotonicNow(),
-    };
-  }
-
-  #openSession(input: Socket): GuestSession {
-    return new GuestSession(input, {
-      hello: () => {
-        if (this.#userland !== undefined) return;
-        this.#userland = monotonicNow();
-        this.emit("userland");
-      },
-      stdout: (bytes) => this.emit("stdout", bytes),
-      stderr: (bytes) => this.emit("stderr", bytes),
-      exit: (exit) => {
-        this.#command = exit;
-        this.#end("command");
-      },
-    });
-  }
-
-  #consoleInput(): Socket {
-    const { virtio, serialInput } = this.#assembly.pipes;
-    return (virtio?.input ?? serialInput).stream();
-  }
-
-  #outputPipes(): WorkerPipe[] {
-    const { serialOutput, virtio } = this.#assembly.pipes;
-    return virtio === undefined ? [serialOutput] : [serialOutput, virtio.output, virtio.controlOutput];
-  }
-
-  #outputs(): Socket[] {
-    return this.#outputPipes().map((pipe) => pipe.stream());
-  }
-
-  #listen(): void {
-    const { serialOutput, virtio } = this.#assembly.pipes;
-    const onConsole =
-      (source: "serial" | "virtio", watcher: PanicWatcher) =>
-      (bytes: Buffer): void => {
-        this.#firstConsoleByte ??= monotonicNow();
-        watcher.push(bytes);
-        this.emit("console", bytes, source);
-      };
-    serialOutput.stream().on("data", onConsole("serial", this.#panics[0]));
-    virtio?.output.stream().on("data", onConsole("virtio", this.#panics[1]));
-    virtio?.controlOutput.stream().on("data", (bytes: Buffer) => {
-      try {
-        this.#session?.receive(bytes);
-      } catch (error) {
-        // Anything else comes from a listener of the program, and is its own.
-        if (!(error instanceof GuestProtocolError)) throw error;
-        this.#fail(error);
-      }
-    });
-  }
-
-  /**
-   * A processor in HLT with interrupts off never leaves the kernel by itself: look at all of them now and then. Two rounds in
-   * a row must agree, because a processor may wake another between two looks of one round.
-   */
-  #scheduleProbe(interval: number, haltedBefore = false): void {
-    this.#probeTimer = setTimeout(() => {
-      const { control, vcpus } = this.#assembly;
-      const all = vcpus.map(({ index }) => control.vcpu(index));
-      const halted = all.every((vcpu) => vcpu.state === VcpuState.HaltedForGood);
-      if (halted && haltedBefore) {
-        this.#end("halt");
-        return;
-      }
-      this.probe();
-      this.#scheduleProbe(
-        halted ? PROBE_INTERVAL_MS : Math.min(interval * 1.5, LONGEST_PROBE_INTERVAL_MS),
-        halted,
-      );
-    }, interval);
-    this.#probeTimer.unref();
-  }
-}
-
-const live = new Set<Machine>();
-// Node joins its threads at exit, and a thread inside KVM_RUN would keep it waiting for ever.
-process.on("exit", () => {
-  for (const machine of live) machine.abandon();
-});
-
-function streamEnd(stream: Socket): Promise<void> {
-  return new Promise((resolve) => {
-    if (stream.readableEnded || stream.destroyed) resolve();
-    else {
-      stream.once("close", resolve);
-      stream.once("end", resolve);
-    }
-  });
-}
-
-function revive({ code, message, hint, stack }: WorkerError): MachineError {
-  const error = new MachineError(code, message, { hint });
-  if (stack !== undefined) error.stack = stack;
-  return error;
 }

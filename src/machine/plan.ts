@@ -18,6 +18,8 @@ export interface SharedRange {
 
 export interface BlkBackendPlan {
   readonly type: "blk";
+  /** Of the image, as the description has it. */
+  readonly path: string;
   readonly disk: DiskPlan;
   readonly serial: string;
   readonly rateLimits: RateLimits | undefined;
@@ -85,6 +87,8 @@ export type WorkerTask =
   | { readonly role: "vcpu"; readonly machine: MachinePlan; readonly vcpu: VcpuPlan }
   | { readonly role: "io"; readonly machine: MachinePlan };
 
+export type WorkerRole = WorkerTask["role"];
+
 /** Why a guest stopped of its own accord, as a vCPU sees it. */
 export type GuestStop =
   { readonly kind: "reset" } | { readonly kind: "shutdown" } | { readonly kind: "triple-fault" };
@@ -93,6 +97,10 @@ export type GuestStop =
 export type WorkerMessage =
   /** A vCPU is about to enter the guest for the first time. */
   | { readonly type: "running" }
+  /** A vCPU is out of the guest, as it was asked to be. */
+  | { readonly type: "paused" }
+  /** The guest has begun to use a virtio device. */
+  | { readonly type: "io-wanted" }
   | { readonly type: "guest-stop"; readonly stop: GuestStop }
   /** The user should know of it, and the machine goes on. */
   | { readonly type: "warning"; readonly text: string }

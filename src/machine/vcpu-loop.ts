@@ -32,7 +32,7 @@ import { Vcpu } from "../kvm/vcpu.ts";
 import { monotonicNow } from "./clock.ts";
 import { ControlBlock, VcpuCommand, VcpuState, type VcpuControl } from "./control.ts";
 import { buildMmioBus, buildPioBus } from "./devices.ts";
-import { EmulationAssist } from "./emulation-assist.ts";
+import type { EmulationAssist } from "./emulation-assist.ts";
 import { entryFailure, guestReportedCrash, unexpectedExit } from "./exit-errors.ts";
 import { acceptKicks, consumeKick } from "./kick.ts";
 import type { GuestStop, MachinePlan, VcpuPlan } from "./plan.ts";
@@ -52,53 +52,82 @@ const MMIO_IS_WRITE = EXIT + kvm_exit_mmio.offset.is_write;
 
 const RFLAGS_IF = 0x200n;
 
+/** What the loop tells on its way. */
+export interface VcpuEvents {
+  /** The guest is about to be entered for the first time. */
+  running(): void;
+  /** The main thread has asked for a pause, and the vCPU is out of the guest until it is resumed. */
+  paused(): void;
+  /** The guest has begun to use a virtio device, and no thread serves those yet. */
+  ioWanted(): void;
+}
+
 /**
  * Runs one vCPU until the guest stops (the result says how) or the main thread asks it to (undefined).
- * Throws where the guest cannot go on. `onRunning` is called just before the guest is entered for the first time.
+ * Throws where the guest cannot go on.
  */
-export function runVcpuLoop(
+export async function runVcpuLoop(
   machine: MachinePlan,
   plan: VcpuPlan,
-  onRunning: () => void,
-): GuestStop | undefined {
+  events: VcpuEvents,
+): Promise<GuestStop | undefined> {
   const block = new ControlBlock(machine.shared, machine.control.offset, machine.control.bytes);
   const control = block.vcpu(plan.index);
   const vcpu = new Vcpu(plan.fd, machine.vcpuMmapSize);
+  control.runPage = vcpu.address;
   try {
     setUpVcpu(vcpu, plan);
-    const assist = new EmulationAssist(
-      vcpu,
-      () => new GuestMemory(machine.memory),
-      plan.cpuid,
-      block.memoryLock,
-      machine.syncRegs,
-    );
-    const loop = new VcpuLoop(machine, vcpu, control, assist);
+    const loop = new VcpuLoop(machine, vcpu, control, plan.entry !== undefined, {
+      paused: () => events.paused(),
+      ioUsed: () => {
+        if (block.claimIoStart()) events.ioWanted();
+      },
+    });
     control.tid = acceptKicks(vcpu);
-    // From here on a stop request comes with a kick; one made before shows in the command.
+    // From here on a request comes with a kick; one made before shows in the command.
     if (control.command === VcpuCommand.Stop) return undefined;
     control.state = VcpuState.Running;
-    onRunning();
-    return loop.run(plan.entry !== undefined);
+    events.running();
+    if (plan.entry !== undefined) control.markFirstEntry(monotonicNow());
+    for (;;) {
+      const end = loop.run();
+      if (end !== "needs-assist") return end;
+      // Hardware KVM never comes here, and much code stays out of its threads. The guest meets the same instruction again.
+      const { EmulationAssist } = await import("./emulation-assist.ts");
+      const memory = (): GuestMemory => new GuestMemory(machine.memory);
+      loop.assist = new EmulationAssist(vcpu, memory, plan.cpuid, block.memoryLock, machine.syncRegs);
+    }
   } finally {
     control.tid = 0;
     control.state = VcpuState.Finished;
+    control.runPage = 0;
     vcpu.unmap();
   }
 }
 
 class VcpuLoop {
+  /** Completes instructions that KVM lacks. */
+  assist: EmulationAssist | undefined;
   readonly #vcpu: Vcpu;
   readonly #control: VcpuControl;
-  readonly #assist: EmulationAssist;
   readonly #pio: Bus;
   readonly #mmio: Bus;
+  readonly #onPaused: () => void;
+  /** No exit of the boot processor yet. */
+  #untilExit: boolean;
   #stop: GuestStop | undefined;
 
-  constructor(machine: MachinePlan, vcpu: Vcpu, control: VcpuControl, assist: EmulationAssist) {
+  constructor(
+    machine: MachinePlan,
+    vcpu: Vcpu,
+    control: VcpuControl,
+    isBootProcessor: boolean,
+    events: { paused: () => void; ioUsed: () => void },
+  ) {
     this.#vcpu = vcpu;
     this.#control = control;
-    this.#assist = assist;
+    this.#onPaused = events.paused;
+    this.#untilExit = isBootProcessor;
     // A guest may ask more than once before it is stopped: the last word counts.
     this.#pio = buildPioBus(machine, {
       reset: () => {
@@ -108,38 +137,38 @@ class VcpuLoop {
         this.#stop = { kind: "shutdown" };
       },
     });
-    this.#mmio = buildMmioBus(machine);
+    this.#mmio = buildMmioBus(machine, events.ioUsed);
   }
 
-  run(isBootProcessor: boolean): GuestStop | undefined {
+  run(): GuestStop | "needs-assist" | undefined {
     const vcpu = this.#vcpu;
+    const control = this.#control;
     const page32 = vcpu.runPage32;
-    if (isBootProcessor) this.#control.markFirstEntry(monotonicNow());
-    let first = isBootProcessor;
+    if (control.command !== VcpuCommand.Run && this.#obey()) return undefined;
     for (;;) {
+      control.inGuest = true;
       const result = vcpu.run();
-      if (first) {
-        this.#control.markFirstExit(monotonicNow());
-        first = false;
-      }
+      control.inGuest = false;
+      if (this.#untilExit) this.#markFirstExit();
       if (result < 0) {
         if (this.#interrupted(errno())) return undefined;
         continue;
       }
       switch (page32[EXIT_REASON]) {
         case KVM_EXIT_IO:
-          this.#control.countIo();
+          control.countIo();
           this.#handleIo();
           break;
         case KVM_EXIT_MMIO:
-          this.#control.countMmio();
+          control.countMmio();
           this.#handleMmio();
           break;
         case KVM_EXIT_INTR:
           break;
         case KVM_EXIT_INTERNAL_ERROR:
-          this.#control.countAssist();
-          this.#assist.complete();
+          control.countAssist();
+          if (this.assist === undefined) return "needs-assist";
+          this.assist.complete();
           break;
         case KVM_EXIT_SHUTDOWN:
           return { kind: "triple-fault" };
@@ -154,6 +183,11 @@ class VcpuLoop {
     }
   }
 
+  #markFirstExit(): void {
+    this.#untilExit = false;
+    this.#control.markFirstExit(monotonicNow());
+  }
+
   #systemEvent(type: number): GuestStop {
     if (type === KVM_SYSTEM_EVENT_CRASH) throw guestReportedCrash();
     return { kind: type === KVM_SYSTEM_EVENT_RESET ? "reset" : "shutdown" };
@@ -165,13 +199,22 @@ class VcpuLoop {
     if (error !== EINTR && error !== EAGAIN) throw new SystemCallError("KVM_RUN", error);
     this.#control.countInterrupted();
     consumeKick();
-    switch (this.#control.command) {
-      case VcpuCommand.Stop:
-        return true;
-      case VcpuCommand.Probe:
-        this.#answerProbe();
-    }
-    return false;
+    return this.#obey();
+  }
+
+  /** Does what the main thread asks for. True when that is to stop. */
+  #obey(): boolean {
+    if (this.#control.command === VcpuCommand.Pause) this.#pause();
+    if (this.#control.command === VcpuCommand.Probe) this.#answerProbe();
+    return this.#control.command === VcpuCommand.Stop;
+  }
+
+  #pause(): void {
+    this.#control.state = VcpuState.Paused;
+    this.#onPaused();
+    this.#control.waitWhilePaused();
+    this.#control.state = VcpuState.Running;
+    this.#vcpu.excuseFromWatchdog();
   }
 
   #answerProbe(): void {

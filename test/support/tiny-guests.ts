@@ -5,6 +5,7 @@ interface TinyGuests {
   ONE_BYTE_AND_RESET: Uint8Array;
   ONE_BYTE_AND_HALT: Uint8Array;
   ENDLESS_LOOP: Uint8Array;
+  IDLE: Uint8Array;
   portReads(port: number, count: number): Uint8Array;
   mmioReads(address: number, count: number): Uint8Array;
 }
@@ -16,6 +17,7 @@ export const {
   ONE_BYTE_AND_RESET,
   ONE_BYTE_AND_HALT,
   ENDLESS_LOOP,
+  IDLE,
   portReads,
   mmioReads,
 } = (await import(module)) as TinyGuests;
@@ -59,6 +61,9 @@ export const ECHO_LINE = Uint8Array.from([
   ...[0x3c, 0x0a, 0x75, 0xeb], // cmp al, '\n'; jne again
   ...RESET,
 ]);
+
+/** Prints "." for ever. */
+export const PRINT_FOREVER = Uint8Array.from([...SERIAL_PORT, 0xb0, 0x2e, 0xee, 0xeb, 0xfd]);
 
 /** `aesenc xmm0, xmm1` after CR4.OSFXSR has been set: neither a software KVM's emulator nor tsvm has it. */
 export const UNSUPPORTED = Uint8Array.from([
