@@ -32,7 +32,11 @@ await Promise.all([
   // `fs` that loads the whole of streams.
   build({
     ...common,
-    entryPoints: { cli: "src/cli/main.ts", worker: "src/machine/worker.ts" },
+    entryPoints: {
+      cli: "src/cli/main.ts",
+      monitor: "src/manager/monitor/main.ts",
+      worker: "src/machine/worker.ts",
+    },
     format: "cjs",
     outExtension: { ".js": ".cjs" },
     define: { "import.meta.url": "importMetaUrl" },

@@ -4,7 +4,7 @@ import { Command, CommanderError } from "commander";
 import { warmUpWorkers } from "../machine/worker-pool.ts";
 import { formatError } from "./errors.ts";
 import { ExitCode } from "./exit-codes.ts";
-import { version } from "./version.ts";
+import { version } from "../version.ts";
 
 const BOOT_EXAMPLES = `
 Examples:
