@@ -1,0 +1,77 @@
+/** What no machine can be made from, found before one is: with the place in the file, and all at once. */
+import { MAX_DISKS, type MachineDescription } from "../machine/description.ts";
+import type { Place, Problems } from "./problems.ts";
+
+const PAGE = 4096;
+const SMALLEST_MEMORY = 2 ** 20;
+const MOST_CPUS = 254;
+
+/**
+ * Checks what does not depend on this host; `Machine.boot` checks the rest.
+ *
+ * @param at Where in the file a property of the machine comes from.
+ */
+export function checkMachine(
+  machine: MachineDescription,
+  problems: Problems,
+  at: (...keys: (keyof MachineDescription | number | "path")[]) => Place,
+): void {
+  const { cpus, memory, kernel, kernelSource, initrd, command, root, disks = [] } = machine;
+  if (cpus > MOST_CPUS)
+    problems.error(`cpus: ${cpus} are more than the ${MOST_CPUS} of the largest machine`, at("cpus"));
+  if (memory < SMALLEST_MEMORY) {
+    problems.error(
+      `memory: ${memory} bytes are less than 1 MiB`,
+      at("memory"),
+      "a Linux guest wants 64M or more",
+    );
+  } else if (memory % PAGE !== 0) {
+    problems.error(`memory: ${memory} bytes are no multiple of the 4096-byte page`, at("memory"));
+  }
+  if (disks.length > MAX_DISKS) {
+    problems.error(`${disks.length} disks are more than the ${MAX_DISKS} that a machine takes`, at("disks"));
+  }
+  for (const [index, { path }] of disks.entries()) {
+    const first = disks.findIndex((other) => other.path === path);
+    if (first !== index && !(disks[first]!.readOnly === true && disks[index]!.readOnly === true)) {
+      problems.error(
+        `the disk ${path} is there twice`,
+        at("disks", index, "path"),
+        "a disk has one writer, or several readers (readOnly)",
+      );
+    }
+  }
+  const ownInit =
+    initrd === undefined && kernelSource !== "disk" && (kernel === undefined || command !== undefined);
+  if (kernelSource === "disk" && disks.length === 0) {
+    problems.error("kernel: disk, and there is no disk", at("kernel"));
+  }
+  if (command !== undefined && initrd !== undefined) {
+    problems.error(
+      "command: a command needs tsvm's own init, which the initrd replaces",
+      at("command"),
+      "leave out one of them",
+    );
+  }
+  if (command !== undefined && kernelSource === "disk") {
+    problems.error(
+      "command: a command needs tsvm's own init, and a kernel from the disk starts the disk's",
+      at("command"),
+      "kernel: bundled runs it",
+    );
+  }
+  if (root === "bundled" && !ownInit) {
+    problems.error(
+      "root: the bundled root file system needs tsvm's own init",
+      at("root"),
+      "leave out initrd, or give a command",
+    );
+  }
+  if (root === "disk" && disks.length === 0) problems.error("root: disk, and there is no disk", at("root"));
+  if (
+    machine.bootEntry !== undefined &&
+    (kernel !== undefined || kernelSource === "bundled" || disks.length === 0)
+  ) {
+    problems.error("bootEntry: the kernel does not come from a disk", at("bootEntry"), "leave it out");
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * The values in a native definition, each with what is said to one that does not fit. Sizes and times stay as written here; numbers
+ * and booleans may come as text, because a variable is always text.
+ */
+import * as z from "zod/mini";
+import { DURATION, SIZE } from "../quantities.ts";
+
+/** Letters, digits, `_`, `.` and `-`; safe as a file name and a host name. */
+export const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
+export const NAME_RULE = "letters, digits, _, . and -, at most 63, the first one a letter or digit";
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** A mapping with these keys and no others. Its complaint about others is the list of its keys, for suggestions. */
+export function object<Shape extends z.core.$ZodLooseShape>(
+  shape: Shape,
+): z.ZodMiniObject<z.core.util.Writeable<Shape>, z.core.$strict> {
+  return z.strictObject(shape, {
+    error: (issue) => (issue.code === "unrecognized_keys" ? Object.keys(shape).join(" ") : undefined),
+  });
+}
+
+/** Control characters have no business in a definition; a line break has, in a description. */
+export const text = z.string().check(z.regex(/^[^\x00-\x1f\x7f]*$/, "has control characters"));
+export const longText = z.string().check(z.regex(/^[^\x00-\x08\x0b-\x1f\x7f]*$/, "has control characters"));
+export const path = z.string().check(z.regex(/^[^\x00-\x1f\x7f]+$/, "is no path"));
+export const name = z.string().check(z.regex(NAME, `is no name: ${NAME_RULE}`));
+export const uuid = z
+  .string()
+  .check(z.regex(UUID, "is no UUID, such as 0b0e6a1c-8f5d-4c1e-9d5e-3b1f0c2a7d11"));
+export const size = z
+  .string("needs a unit: write 512M or 2G")
+  .check(z.regex(SIZE, "is no size: write 512M or 2G"));
+export const duration = z
+  .string("needs a unit: write 30s or 5m")
+  .check(z.regex(DURATION, "is no time: write 30s, 5m or 500ms"));
+export const flag = z.union(
+  [z.boolean(), z.enum(["true", "false"], "must be true or false")],
+  "must be true or false",
+);
+
+const WHOLE = "must be a whole number of at least 1";
+export const count = z.union(
+  [z.int().check(z.minimum(1, WHOLE)), z.string().check(z.regex(/^[1-9]\d{0,14}$/, WHOLE))],
+  WHOLE,
+);
+
+const BYTES = "must be a number of bytes, such as 10M";
+/** A bare number counts bytes. */
+export const rate = z.union(
+  [
+    z.int().check(z.minimum(1, BYTES)),
+    z.string().check(z.regex(new RegExp(`${SIZE.source}|^[1-9]\\d{0,14}$`, "i"), BYTES)),
+  ],
+  BYTES,
+);

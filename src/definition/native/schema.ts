@@ -1,0 +1,146 @@
+/**
+ * The native format: a zod value, from which the TypeScript types and the published JSON Schema derive. docs/definition.md.
+ *
+ * The names are those of MachineDescription, so that a file and a program say the same in the same words.
+ */
+import * as z from "zod/mini";
+import { count, duration, flag, longText, name, object, path, rate, size, text, uuid } from "./leaves.ts";
+
+/** The version of the format that this tsvm reads and writes. */
+export const VERSION = 1;
+
+/** Adds the text that an editor shows for a key. */
+function about<T extends z.ZodMiniType>(schema: T, description: string): z.ZodMiniOptional<T> {
+  return z.optional(schema).check(z.describe(description)) as z.ZodMiniOptional<T>;
+}
+
+const rateLimit = object({
+  bytesPerSecond: about(rate, "Bytes per second, such as 10M."),
+  bytesBurst: about(rate, "Bytes that may be moved at once after a pause; one second's worth by default."),
+  operationsPerSecond: about(count, "Requests per second."),
+  operationsBurst: about(
+    count,
+    "Requests that may be started at once after a pause; one second's worth by default.",
+  ),
+});
+
+const disk = object({
+  path: path.check(z.describe("A raw or qcow2 image, or a block device; relative to this file.")),
+  readOnly: about(flag, "The guest may not write."),
+  overlay: about(flag, "What the guest writes goes to a temporary file that vanishes with the machine."),
+  ephemeral: about(flag, "As overlay, for raw images, in memory."),
+  format: about(z.enum(["raw", "qcow2"]), "By default what the image looks like."),
+  serial: about(
+    z.string().check(z.regex(/^[\x20-\x7e]{0,20}$/, "must be at most 20 ASCII characters")),
+    "Serial number that the guest sees, at most 20 ASCII characters.",
+  ),
+  cache: about(
+    z.enum(["writeback", "none", "unsafe"]),
+    "writeback: through the host's page cache (default). none: past it. unsafe: flushes are not waited for.",
+  ),
+  rateLimits: about(
+    object({
+      total: about(rateLimit, "For reads and writes together."),
+      read: about(rateLimit, "For reads."),
+      write: about(rateLimit, "For writes."),
+    }),
+    "How much the guest may read and write.",
+  ),
+  bootOrder: about(count, "Which disk the kernel is looked for in first: the one with the lowest number."),
+});
+
+const command = object({
+  argv: z.array(text).check(z.minLength(1, "must name a program"), z.describe("Program and arguments.")),
+  env: about(z.record(z.string(), z.string()), "Environment variables."),
+  cwd: about(path, "Working directory in the guest; / by default."),
+  terminal: about(flag, "Run it on the console as its terminal."),
+});
+
+const vmShape = {
+  title: about(text, "A short text for people."),
+  description: about(longText, "A longer text for people."),
+  uuid: about(uuid, "The machine's UUID."),
+  labels: about(z.record(z.string(), text), "What you want to find or group machines by."),
+  cpus: about(count, "Number of virtual processors; 1 by default."),
+  memory: about(size, "Guest memory, such as 512M or 2G; 128M by default."),
+  hugePages: about(z.enum(["none", "transparent", "hugetlb"]), "What backs guest memory: none by default."),
+  kernel: about(
+    path,
+    "Path of a bzImage or ELF vmlinux; bundled: the one that comes with tsvm; disk: the one that the first disk would boot. By default disk if there is a disk and no command, else bundled.",
+  ),
+  bootEntry: about(
+    text,
+    "With the kernel from the disk: another entry of its boot menu, by title, id or kernel.",
+  ),
+  initrd: about(path, "Path of an initial RAM disk."),
+  append: about(
+    z.union([text, z.array(text)], "must be a text or a list of texts"),
+    "Added to the kernel command line.",
+  ),
+  disks: about(
+    z.array(z.union([path, disk], "must be a path, or a mapping with path")),
+    "vda, vdb, …: paths, or mappings with path.",
+  ),
+  root: about(
+    z.enum(["disk", "bundled"]),
+    "What the guest's root is: the first disk, or a throw-away copy of the bundled root file system.",
+  ),
+  rootDevice: about(
+    text,
+    "Device of the root file system, such as /dev/vda2; by default found in the first disk.",
+  ),
+  console: about(
+    z.enum(["serial", "virtio"]),
+    "virtio adds a virtio console (hvc0) to a guest that boots by itself.",
+  ),
+  acpi: about(flag, "ACPI tables for the kernel: by default yes, but for the bundled kernel."),
+  command: about(
+    z.union(
+      [text, z.array(text).check(z.minLength(1, "must name a program")), command],
+      "must be a text, a list of texts, or a mapping with argv",
+    ),
+    "Run this instead of a shell or the disk's own init. A text is run by sh -c.",
+  ),
+  restart: about(
+    z
+      .string()
+      .check(
+        z.regex(
+          /^(no|always|unless-stopped|on-failure(:[1-9]\d{0,8})?)$/,
+          "must be no, on-failure, on-failure:N, always or unless-stopped",
+        ),
+      ),
+    "When a background VM is started again: no (default), on-failure, on-failure:N (at most N times), always, unless-stopped.",
+  ),
+  stopTimeout: about(
+    duration,
+    "How long the guest may take to shut down before it is forced off; 30s by default.",
+  ),
+  dependsOn: about(z.array(text), "Names of VMs of this file that are started before this one."),
+};
+
+const version = z
+  .literal(VERSION, `this tsvm reads version ${VERSION}`)
+  .check(z.describe("The version of this format."));
+
+/** One VM, in a file with several. */
+export const vmSchema = object(vmShape);
+
+/** `version` and `vms`. */
+export const fileSchema = object({
+  version,
+  vms: z.record(z.string(), vmSchema).check(z.describe("The VMs by name.")),
+});
+
+/** The short form: the VM itself at the top. */
+export const singleSchema = object({
+  version,
+  name: about(name, "The VM's name; that of the file by default."),
+  ...vmShape,
+});
+
+export type NativeVm = z.infer<typeof vmSchema>;
+export type NativeFile = z.infer<typeof fileSchema>;
+export type NativeSingle = z.infer<typeof singleSchema>;
+export type NativeDisk = z.infer<typeof disk>;
+export type NativeRateLimit = z.infer<typeof rateLimit>;

@@ -1,0 +1,137 @@
+/** A VM of the native format as a definition: units to numbers, paths to absolute ones. */
+import { homedir } from "node:os";
+import { resolve } from "node:path";
+import type {
+  CommandDescription,
+  DiskDescription,
+  DiskRateLimits,
+  MachineDescription,
+  RateLimit,
+} from "../../machine/description.ts";
+import { checkMachine } from "../check-machine.ts";
+import type { RestartPolicy, VmDefinition } from "../definition.ts";
+import type { Problems } from "../problems.ts";
+import { parseDuration, parseSize } from "../quantities.ts";
+import type { Tree } from "../tree/parse-tree.ts";
+import type { NativeDisk, NativeRateLimit, NativeVm } from "./schema.ts";
+
+interface Context {
+  /** Where the VM stands in the file. */
+  readonly path: readonly PropertyKey[];
+  readonly tree: Tree;
+  readonly problems: Problems;
+}
+
+export const DEFAULT_CPUS = 1;
+export const DEFAULT_MEMORY = 128 * 2 ** 20;
+
+export function toDefinition(name: string, vm: NativeVm, context: Context): VmDefinition {
+  const { path, tree, problems } = context;
+  const machine = toMachine(name, vm, problems.source.directory);
+  checkMachine(machine, problems, (...keys) => tree.at([...path, ...keys]));
+  const { title, description, uuid, labels, restart, stopTimeout, dependsOn } = vm;
+  return {
+    kind: "vm",
+    name,
+    ...(uuid === undefined ? {} : { uuid: uuid.toLowerCase() }),
+    ...given({ title, description, labels }),
+    machine,
+    ...(restart === undefined ? {} : { restart: toRestart(restart) }),
+    ...(stopTimeout === undefined ? {} : { stopTimeout: parseDuration(stopTimeout)! }),
+    ...given({ dependsOn }),
+  };
+}
+
+function toMachine(name: string, vm: NativeVm, directory: string): MachineDescription {
+  const { hugePages, bootEntry, root, rootDevice, console, kernel, initrd, append, disks, command } = vm;
+  const file = (path: string): string => absolute(directory, path);
+  return {
+    name,
+    cpus: vm.cpus === undefined ? DEFAULT_CPUS : Number(vm.cpus),
+    memory: vm.memory === undefined ? DEFAULT_MEMORY : parseSize(vm.memory)!,
+    ...given({ hugePages }),
+    ...(kernel === undefined
+      ? {}
+      : kernel === "bundled" || kernel === "disk"
+        ? { kernelSource: kernel }
+        : { kernel: file(kernel) }),
+    ...given({ bootEntry }),
+    ...(initrd === undefined ? {} : { initrd: file(initrd) }),
+    ...(append === undefined ? {} : { append: typeof append === "string" ? append : append.join(" ") }),
+    ...(disks === undefined ? {} : { disks: disks.map((disk) => toDisk(disk, file)) }),
+    ...given({ root, rootDevice, console }),
+    ...(vm.acpi === undefined ? {} : { acpi: isTrue(vm.acpi) }),
+    ...(command === undefined ? {} : { command: toCommand(command) }),
+  };
+}
+
+function toDisk(disk: string | NativeDisk, file: (path: string) => string): DiskDescription {
+  if (typeof disk === "string") return { path: file(disk) };
+  const { path, readOnly, overlay, ephemeral, format, serial, cache, rateLimits, bootOrder } = disk;
+  return {
+    path: file(path),
+    ...flags({ readOnly, overlay, ephemeral }),
+    ...given({ format, serial, cache }),
+    ...(rateLimits === undefined ? {} : { rateLimits: toRateLimits(rateLimits) }),
+    ...(bootOrder === undefined ? {} : { bootOrder: Number(bootOrder) }),
+  };
+}
+
+function toRateLimits(limits: NonNullable<NativeDisk["rateLimits"]>): DiskRateLimits {
+  const { total, read, write } = limits;
+  return {
+    ...(total === undefined ? {} : { total: toRateLimit(total) }),
+    ...(read === undefined ? {} : { read: toRateLimit(read) }),
+    ...(write === undefined ? {} : { write: toRateLimit(write) }),
+  };
+}
+
+function toRateLimit(limit: NativeRateLimit): RateLimit {
+  const bytes = (value: string | number): number =>
+    typeof value === "number" ? value : (parseSize(value) ?? Number(value));
+  const { bytesPerSecond, bytesBurst, operationsPerSecond, operationsBurst } = limit;
+  return {
+    ...(bytesPerSecond === undefined ? {} : { bytesPerSecond: bytes(bytesPerSecond) }),
+    ...(bytesBurst === undefined ? {} : { bytesBurst: bytes(bytesBurst) }),
+    ...(operationsPerSecond === undefined ? {} : { operationsPerSecond: Number(operationsPerSecond) }),
+    ...(operationsBurst === undefined ? {} : { operationsBurst: Number(operationsBurst) }),
+  };
+}
+
+function toCommand(command: NonNullable<NativeVm["command"]>): CommandDescription {
+  if (typeof command === "string") return { argv: ["sh", "-c", command] };
+  if (Array.isArray(command)) return { argv: command };
+  const { argv, env, cwd, terminal } = command;
+  return { argv, ...given({ env, cwd }), ...flags({ terminal }) };
+}
+
+function toRestart(text: string): RestartPolicy {
+  const [policy, retries] = text.split(":") as [RestartPolicy["policy"], string | undefined];
+  return retries === undefined ? { policy } : { policy, maxRetries: Number(retries) };
+}
+
+/** Also with `~/` for the user's home, which no shell is there to expand. */
+function absolute(directory: string, path: string): string {
+  return path.startsWith("~/") ? resolve(homedir(), path.slice(2)) : resolve(directory, path);
+}
+
+type Flag = NonNullable<NativeVm["acpi"]>;
+
+function isTrue(flag: Flag): boolean {
+  return flag === true || flag === "true";
+}
+
+/** Those that are there, as booleans. */
+function flags<K extends string>(all: Record<K, Flag | undefined>): Partial<Record<K, boolean>> {
+  const entries = Object.entries(all) as [K, Flag | undefined][];
+  return Object.fromEntries(
+    entries.flatMap(([key, flag]) => (flag === undefined ? [] : [[key, isTrue(flag)]])),
+  ) as Partial<Record<K, boolean>>;
+}
+
+/** Without the properties that are undefined. */
+function given<T extends object>(all: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: NonNullable<T[K]>;
+  };
+}

@@ -1,0 +1,69 @@
+/** Collects what is wrong with a file, so that all of it can be told at once. */
+import { DefinitionError, type DefinitionProblem } from "./problem.ts";
+import type { Range, Source } from "./source.ts";
+
+/** Where a problem is; what is left out is not told. */
+export interface Place {
+  readonly range?: Range | undefined;
+  readonly element?: string | undefined;
+}
+
+export class Problems {
+  readonly source: Source;
+  readonly #lenient: boolean;
+  readonly #all: DefinitionProblem[] = [];
+
+  /** @param lenient Make what tsvm cannot carry out warnings. */
+  constructor(source: Source, lenient = false) {
+    this.source = source;
+    this.#lenient = lenient;
+  }
+
+  get all(): readonly DefinitionProblem[] {
+    return this.#all;
+  }
+
+  get failed(): boolean {
+    return this.#all.some(({ severity }) => severity === "error");
+  }
+
+  /** Whether this very element has an error already, of which another one would be a consequence. */
+  hasErrorAt(element: string | undefined): boolean {
+    return this.#all.some((problem) => problem.severity === "error" && problem.element === (element ?? ""));
+  }
+
+  error(message: string, place: Place = {}, hint?: string): void {
+    this.#add("error", message, place, hint);
+  }
+
+  warning(message: string, place: Place = {}, hint?: string): void {
+    this.#add("warning", message, place, hint);
+  }
+
+  /** What the file asks for and the machine would be without: an error, or with `lenient` a warning. */
+  lacking(message: string, place: Place = {}, hint = "--lenient goes on without it"): void {
+    if (this.#lenient) this.#add("warning", message, place);
+    else this.#add("error", message, place, hint);
+  }
+
+  /** Throws a DefinitionError if there was an error; else the result is the warnings, in the order of the file. */
+  finish(): readonly DefinitionProblem[] {
+    const sorted = this.#all.toSorted(
+      (a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
+    );
+    if (this.failed) throw new DefinitionError(sorted);
+    return sorted;
+  }
+
+  #add(severity: "error" | "warning", message: string, { range, element }: Place, hint?: string): void {
+    const problem: DefinitionProblem = { severity, message, file: this.source.path };
+    if (hint !== undefined) problem.hint = hint;
+    if (range !== undefined) {
+      Object.assign(problem, this.source.position(range[0]));
+      const excerpt = this.source.excerpt(range);
+      if (excerpt !== undefined) problem.excerpt = excerpt;
+    }
+    if (element !== undefined && element !== "") problem.element = element;
+    this.#all.push(problem);
+  }
+}

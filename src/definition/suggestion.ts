@@ -1,0 +1,25 @@
+import { distance } from "fastest-levenshtein";
+
+/** The one of `known` that `word` was most likely meant to be. */
+export function nearest(word: string, known: readonly string[]): string | undefined {
+  // Comparing long words costs their product, and no one misspells those.
+  if (word.length > 64) return undefined;
+  const limit = word.length < 4 ? 1 : Math.max(2, Math.floor(word.length / 3));
+  let best: string | undefined;
+  let least = limit + 1;
+  for (const candidate of known) {
+    // Capitals, hyphens and underscores are the commonest of all mistakes.
+    const far = plain(word) === plain(candidate) ? 0 : distance(word, candidate);
+    if (far < least) [best, least] = [candidate, far];
+  }
+  return best;
+}
+
+export function didYouMean(word: string, known: readonly string[]): string | undefined {
+  const best = nearest(word, known);
+  return best === undefined ? undefined : `did you mean ${best}?`;
+}
+
+function plain(word: string): string {
+  return word.toLowerCase().replaceAll(/[-_]/g, "");
+}
