@@ -30,10 +30,14 @@ async function main(): Promise<void> {
 /** Runs the command; the result is the exit status. */
 async function run(): Promise<number> {
   let status: number = ExitCode.Ok;
-  const program = buildProgram((commandStatus) => {
+  const done = (commandStatus: number): void => {
     status = commandStatus;
-  });
+  };
+  const program = buildProgram(done);
   try {
+    // A guest that is to boot need not wait for commands that it has nothing to do with.
+    if (own[0] !== "boot") (await import("./manager/register.ts")).registerManagerCommands(program, done);
+    for (const command of program.commands) command.exitOverride().showHelpAfterError("(--help tells more)");
     await program.parseAsync(own, { from: "user" });
     return status;
   } catch (error) {
@@ -46,7 +50,7 @@ async function run(): Promise<number> {
 
 function buildProgram(done: (status: number) => void): Command {
   const program = new Command("tsvm")
-    .description("boots Linux guests on KVM")
+    .description("boots Linux guests on KVM, and keeps them in the background")
     .version(version())
     .exitOverride()
     .showHelpAfterError("(tsvm --help tells more)");
@@ -101,7 +105,6 @@ function buildProgram(done: (status: number) => void): Command {
       done(doctorCommand(options));
     });
   addImageCommands(program.command("image").description("look into disk images, without mounting them"));
-  for (const command of program.commands) command.exitOverride().showHelpAfterError("(--help tells more)");
   return program;
 }
 

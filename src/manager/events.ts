@@ -41,7 +41,9 @@ export function appendEvent(state: string, event: Omit<VmEvent, "time">): void {
   try {
     rotate(path);
     // One write, which the kernel appends as a whole.
-    appendFileSync(path, `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`, { mode: 0o600 });
+    appendFileSync(path, `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`, {
+      mode: 0o600,
+    });
   } catch {
     // A full or read-only disk.
   }
@@ -55,7 +57,8 @@ function rotate(path: string): void {
   // Whoever holds it does it.
   if (lock === undefined) return;
   try {
-    if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) >= LARGEST_BYTES) renameSync(path, `${path}.1`);
+    if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) >= LARGEST_BYTES)
+      renameSync(path, `${path}.1`);
   } finally {
     lock.release();
   }

@@ -58,7 +58,11 @@ export function readJson<T extends object>(path: string, isWhole: (content: T) =
     );
   }
   if (content === undefined || content.format !== FORMAT || !isWhole(content)) {
-    throw new ManagerError("ERR_STATE_DAMAGED", `${path}: damaged`, "restore it, or remove the VM: tsvm rm --force");
+    throw new ManagerError(
+      "ERR_STATE_DAMAGED",
+      `${path}: damaged`,
+      "restore it, or remove the VM: tsvm rm --force",
+    );
   }
   return content;
 }

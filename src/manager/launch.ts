@@ -17,7 +17,7 @@ const ENTRY = fileURLToPath(
   new URL(import.meta.url.endsWith(".ts") ? "../../dist/monitor.cjs" : "./monitor.cjs", import.meta.url),
 );
 /** A monitor mostly waits: it may be slow at tidying up, but is to be small. docs/performance.md */
-const NODE_OPTIONS: string[] = [];
+const NODE_FLAGS: string[] = [];
 const F_GETFD = 1;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
@@ -34,7 +34,7 @@ export async function launch(vm: Vm, { state, runtime }: ManagerPaths): Promise<
   }
   let child;
   try {
-    child = spawn(process.execPath, [...NODE_OPTIONS, ENTRY, state, runtime, vm.name], {
+    child = spawn(process.execPath, [...NODE_FLAGS, ENTRY, state, runtime, vm.name], {
       detached: true,
       cwd: "/",
       stdio: ["ignore", output, output, "pipe"],
@@ -74,8 +74,11 @@ async function readAll(stream: Readable): Promise<string> {
 }
 
 function monitorEnvironment(): NodeJS.ProcessEnv {
-  const { NODE_OPTIONS: _, NODE_V8_COVERAGE: __, ...rest } = process.env;
-  return { ...rest, UV_THREADPOOL_SIZE: "1" };
+  const env: NodeJS.ProcessEnv = { ...process.env, UV_THREADPOOL_SIZE: "1" };
+  // Meant for the command: two processes cannot listen for one debugger.
+  delete env.NODE_OPTIONS;
+  delete env.NODE_V8_COVERAGE;
+  return env;
 }
 
 /** What was handed down to us by a shell (a lock that a script holds, say) is not for a process that outlives it. */

@@ -1,5 +1,5 @@
 /** Names of VMs: they become directories, arguments in scripts and lines on terminals. */
-import { distance } from "fastest-levenshtein";
+import { nearest } from "../definition/suggestion.ts";
 import { ManagerError } from "./errors.ts";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
@@ -27,16 +27,6 @@ export function quoted(text: string): string {
     /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
-}
-
-/** What was probably meant; undefined where nothing is near. */
-export function nearest(word: string, candidates: readonly string[]): string | undefined {
-  const limit = Math.max(1, Math.floor(word.length / 3));
-  const ranked = candidates
-    .map((candidate) => ({ candidate, far: distance(word.toLowerCase(), candidate.toLowerCase()) }))
-    .filter(({ far }) => far <= limit)
-    .sort((a, b) => a.far - b.far);
-  return ranked[0]?.candidate;
 }
 
 export function unknownVm(name: string, known: readonly string[]): ManagerError {

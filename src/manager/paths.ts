@@ -20,7 +20,8 @@ export function managerPaths(
   uid: number = process.getuid?.() ?? -1,
 ): ManagerPaths {
   const { TSVM_STATE_DIR: ownState = "", TSVM_RUNTIME_DIR: ownRuntime = "" } = env;
-  const state = ownState !== "" ? resolve(ownState) : uid === 0 ? "/var/lib/tsvm" : join(stateHome(env), "tsvm");
+  const state =
+    ownState !== "" ? resolve(ownState) : uid === 0 ? "/var/lib/tsvm" : join(stateHome(env), "tsvm");
   return { state, runtime: ownRuntime !== "" ? resolve(ownRuntime) : runtimeDirectory(env, uid, state) };
 }
 
@@ -54,7 +55,11 @@ export function makePrivateDirectory(path: string): void {
   }
   const { uid, mode } = statSync(path);
   if (uid !== process.getuid?.()) {
-    throw new ManagerError("ERR_STATE_DIRECTORY", `${path} belongs to another user`, "TSVM_STATE_DIR names another one");
+    throw new ManagerError(
+      "ERR_STATE_DIRECTORY",
+      `${path} belongs to another user`,
+      "TSVM_STATE_DIR names another one",
+    );
   }
   if ((mode & 0o022) !== 0) {
     throw new ManagerError("ERR_STATE_DIRECTORY", `${path}: others may write to it`, `chmod go-w ${path}`);

@@ -13,7 +13,12 @@ export const LONGEST_REQUEST = 64 * 1024;
 export const LONGEST_NOTICE = 4 * 2 ** 20;
 
 export interface Hello {
-  readonly tsvm: { readonly protocol: number; readonly version: string; readonly name: string; readonly pid: number };
+  readonly tsvm: {
+    readonly protocol: number;
+    readonly version: string;
+    readonly name: string;
+    readonly pid: number;
+  };
 }
 
 export interface Methods {

@@ -16,6 +16,11 @@ export interface StoredDefinition {
 /** `defined`: never started. All but this and `stopped` need a living monitor. */
 export type VmState = "defined" | "starting" | "running" | "paused" | "stopping" | "restarting" | "stopped";
 
+/** Whether a VM in this state has a monitor. */
+export function isAlive(state: VmState): boolean {
+  return state !== "defined" && state !== "stopped";
+}
+
 export interface ExitRecord {
   /**
    * As the machine says it; `error`: it could not be started; `lost`: its monitor was killed, or the host went down; `forced`: it

@@ -56,6 +56,15 @@ export class VmStore {
     return vm.exists() ? vm : undefined;
   }
 
+  /** Throws what {@link define} would throw for one of them, without doing anything. */
+  checkDefinable(definitions: readonly VmDefinition[], { replace = false }: DefineOptions = {}): void {
+    for (const definition of definitions) {
+      checkVmName(definition.name);
+      const vm = this.find(definition.name);
+      if (vm !== undefined) this.#compare(vm, definition, replace);
+    }
+  }
+
   /** Throws a ManagerError where another definition has the name already. */
   async define(definition: VmDefinition, { source, replace = false }: DefineOptions = {}): Promise<Defined> {
     checkVmName(definition.name);
@@ -71,11 +80,8 @@ export class VmStore {
     }
     const lock = await vm.lock();
     try {
-      const stored = replace ? readableDefinition(vm) : vm.readDefinition();
-      // As it comes back from a file: without what is undefined.
-      const wanted = JSON.parse(JSON.stringify(definition)) as VmDefinition;
-      if (stored !== undefined && isDeepStrictEqual(stored.definition, wanted)) return "unchanged";
-      if (!replace) throw alreadyDefined(vm.name, stored?.source);
+      const { same, stored } = this.#compare(vm, definition, replace);
+      if (same) return "unchanged";
       vm.writeDefinition(content(definition, source, stored?.id ?? newId()));
       this.#tell(vm.name, "define");
       return "replaced";
@@ -109,6 +115,20 @@ export class VmStore {
       rmSync(path, { recursive: true, force: true });
       lock?.release();
     }
+  }
+
+  /** Throws a ManagerError where they differ and it must not be replaced. */
+  #compare(
+    vm: Vm,
+    definition: VmDefinition,
+    replace: boolean,
+  ): { same: boolean; stored: StoredDefinition | undefined } {
+    const stored = replace ? readableDefinition(vm) : vm.readDefinition();
+    // As it comes back from a file: without what is undefined.
+    const wanted = JSON.parse(JSON.stringify(definition)) as VmDefinition;
+    const same = stored !== undefined && isDeepStrictEqual(stored.definition, wanted);
+    if (!same && !replace) throw alreadyDefined(vm.name, stored?.source);
+    return { same, stored };
   }
 
   #vm(name: string): Vm {

@@ -4,13 +4,7 @@ import { join } from "node:path";
 import { ManagerError, directoryError } from "./errors.ts";
 import { lockHolder, tryLock, type HeldLock } from "./file-lock.ts";
 import { overwriteJson, readJson, syncDirectory, writeJson } from "./json-file.ts";
-import {
-  isStoredDefinition,
-  isVmRecord,
-  type StoredDefinition,
-  type VmRecord,
-  type VmState,
-} from "./record.ts";
+import { isAlive, isStoredDefinition, isVmRecord, type StoredDefinition, type VmRecord } from "./record.ts";
 
 /** How long a command waits for another one that is at work on the same VM, a start for example. */
 const LOCK_PATIENCE_MS = 30_000;
@@ -148,7 +142,11 @@ export class Vm {
     // A monitor that is just starting finds its lock taken, or its file gone.
     const monitorLock = tryLock(this.monitorLockPath);
     if (monitorLock === undefined && this.isHeld) {
-      throw new ManagerError("ERR_VM_RUNNING", `${this.name} is running`, `stop it first: tsvm stop ${this.name}`);
+      throw new ManagerError(
+        "ERR_VM_RUNNING",
+        `${this.name} is running`,
+        `stop it first: tsvm stop ${this.name}`,
+      );
     }
     try {
       const doomed = join(parent, `.gone-${this.name}-${process.pid}-${Date.now()}`);
@@ -161,11 +159,6 @@ export class Vm {
       monitorLock?.release();
     }
   }
-}
-
-/** Whether a VM in this state has a monitor. */
-export function isAlive(state: VmState): boolean {
-  return state !== "defined" && state !== "stopped";
 }
 
 /** What the state file of a VM comes to whose monitor is no more. */

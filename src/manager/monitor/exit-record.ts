@@ -15,7 +15,11 @@ export interface StopIntent {
   readonly timeout: number;
 }
 
-export function exitRecord(report: StopReport, commandMode: boolean, intent: StopIntent | undefined): ExitRecord {
+export function exitRecord(
+  report: StopReport,
+  commandMode: boolean,
+  intent: StopIntent | undefined,
+): ExitRecord {
   const { reason, powerButton, error } = report;
   const at = Date.now();
   if (reason === "stopped") {

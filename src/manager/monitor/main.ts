@@ -51,8 +51,9 @@ async function run(paths: ManagerPaths): Promise<void> {
   const listen = async (): Promise<void> => {
     monitor.listensOn(await server.listen([paths.runtime, fallbackRuntime(paths.state)], id));
   };
-  await listen();
+  // Before anyone knows of the socket: a signal for which nobody listens ends a process.
   connectSignals(monitor, listen);
+  await listen();
   process.on("uncaughtException", (error) => {
     // Nothing is known any more, but that the guest must not go on unwatched.
     process.stderr.write(`${error.stack ?? error.message}\n`);

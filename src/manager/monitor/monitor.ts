@@ -89,10 +89,26 @@ export class Monitor implements Controlled {
 
   status(): MonitorStatus {
     const { state, since, startedAt, restarts, exit } = this.#record;
-    return { state, since, startedAt, restarts, exit, pid: process.pid, viewers: this.#parts.console.viewers };
+    return {
+      state,
+      since,
+      startedAt,
+      restarts,
+      exit,
+      pid: process.pid,
+      viewers: this.#parts.console.viewers,
+    };
   }
 
-  stop({ timeout, force, byUser = true }: { timeout?: number | undefined; force: boolean; byUser?: boolean }): void {
+  stop({
+    timeout,
+    force,
+    byUser = true,
+  }: {
+    timeout?: number | undefined;
+    force: boolean;
+    byUser?: boolean;
+  }): void {
     const limit = timeout ?? this.#parts.definition.stopTimeout ?? DEFAULT_STOP_TIMEOUT_MS;
     this.#intent = { force: force || limit === 0, timeout: limit };
     this.#record = { ...this.#record, stoppedByUser: byUser };
@@ -251,7 +267,10 @@ export class Monitor implements Controlled {
   #enter(state: VmState, more: Partial<VmRecord> = {}): void {
     this.#record = { ...this.#record, ...more, state, since: Date.now() };
     this.#save();
-    this.#parts.console.tell(state, state === "stopped" || state === "restarting" ? this.#record.exit : undefined);
+    this.#parts.console.tell(
+      state,
+      state === "stopped" || state === "restarting" ? this.#record.exit : undefined,
+    );
   }
 
   /** A disk that is full must not end a VM: whoever asks the monitor hears the truth in any case. */

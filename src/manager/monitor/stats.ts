@@ -22,6 +22,7 @@ export function monitorStats(description: MachineDescription, machine: Machine |
 /** Bytes, from proc_pid_status(5). Guest memory is a memfd, and nearly all that is shared memory here. */
 function residentMemory(): { resident: number; shared: number } {
   const status = readFileSync("/proc/self/status", "latin1");
-  const value = (key: string): number => Number(new RegExp(`^${key}:\\s+(\\d+) kB$`, "m").exec(status)?.[1] ?? 0) * 1024;
+  const value = (key: string): number =>
+    Number(new RegExp(`^${key}:\\s+(\\d+) kB$`, "m").exec(status)?.[1] ?? 0) * 1024;
   return { resident: value("VmRSS"), shared: value("RssShmem") };
 }
