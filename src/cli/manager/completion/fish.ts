@@ -9,7 +9,7 @@ function __tsvm_path
     for word in (commandline -opc)[2..]
         # What follows is for the guest.
         test "$word" = -- && echo -- && return
-        contains -- (string join ' ' $path $word) ${paths.join(" ")} && set path $path $word
+        contains -- (string join ' ' -- $path $word) ${paths.join(" ")} && set path $path $word
     end
     string join ' ' -- $path
 end
