@@ -1,15 +1,23 @@
 /** The library: `import { Machine } from "tsvm"`. */
 export { TsvmError } from "./errors.ts";
-export { Machine, MachineError } from "./machine/machine.ts";
+export { Machine } from "./machine/machine.ts";
 export type {
   BootOptions,
   MachineEvents,
-  PowerButton,
+  MachineState,
   ShutdownOptions,
-  StopReason,
-  StopReport,
-  Timeline,
-} from "./machine/machine.ts";
+  WaitOptions,
+} from "./machine/machine-types.ts";
+export type { ConsoleSource } from "./machine/guest-output.ts";
+export {
+  MachineError,
+  type PowerButton,
+  type StopReason,
+  type StopReport,
+  type Timeline,
+} from "./machine/report.ts";
+export type { CpuTime, MachineStats, MemoryUse } from "./machine/stats.ts";
+export { MachineEndedError, MachineStateError, MachineTimeoutError } from "./machine/errors.ts";
 export type { WindowSize } from "./devices/virtio/console.ts";
 export { DescriptionError } from "./machine/description.ts";
 export type { CommandDescription, DiskDescription, MachineDescription } from "./machine/description.ts";

@@ -1,6 +1,6 @@
 /** What a finished run comes to: an exit status, and on stderr a word on why it did not end well. docs/cli.md. */
-import type { PowerButton, StopReport } from "../machine/machine.ts";
 import { endMessage, endStatus } from "../machine/outcome.ts";
+import type { PowerButton, StopReport } from "../machine/report.ts";
 import { formatError } from "./errors.ts";
 import { ExitCode, signalStatus } from "./exit-codes.ts";
 import type { Frontend } from "./frontend.ts";

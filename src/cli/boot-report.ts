@@ -1,7 +1,7 @@
 /** How a finished run is told: for people and for programs. */
 import { performance } from "node:perf_hooks";
 import { monotonicNow } from "../machine/clock.ts";
-import type { StopReport } from "../machine/machine.ts";
+import type { StopReport } from "../machine/report.ts";
 
 /** ms of the monotonic clock at which this process began. */
 function processStart(): number {

@@ -4,7 +4,8 @@
  */
 import { constants } from "node:os";
 import type { WindowSize } from "../devices/virtio/console.ts";
-import type { Machine, StopReport } from "../machine/machine.ts";
+import type { Machine } from "../machine/machine.ts";
+import type { StopReport } from "../machine/report.ts";
 import type { Captured } from "./boot-report.ts";
 import { EscapeFilter } from "./escape-filter.ts";
 import { onOutputFailure, standardOutput } from "./output.ts";

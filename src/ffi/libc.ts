@@ -99,6 +99,7 @@ export const sendfile = declare(
   "uintptr_t offset",
   "size_t count",
 );
+export const clock_gettime = declare("int clock_gettime", "int clock", "void *time");
 export const pthread_sigmask = declare("int pthread_sigmask", "int how", "void *set", "uintptr_t old");
 export const sigtimedwait = declare("int sigtimedwait", "void *set", "uintptr_t info", "void *timeout");
 /** _exit(2): ends the process at once, without Node's tidying up. */

@@ -3,12 +3,14 @@
  * counters and time stamps.
  */
 import { Lock } from "../devices/lock.ts";
+import { ThreadClock } from "./thread-clock.ts";
 
-/** What the main thread wants a vCPU to do. */
-export const VcpuCommand = { Run: 0, Probe: 1, Stop: 2 } as const;
+/** What the main thread wants a vCPU to do. A higher one takes the place of a lower one, never the other way round. */
+export const VcpuCommand = { Run: 0, Probe: 1, Pause: 2, Stop: 3 } as const;
+export type VcpuCommand = (typeof VcpuCommand)[keyof typeof VcpuCommand];
 
 /** What a vCPU is doing. */
-export const VcpuState = { Starting: 0, Running: 1, HaltedForGood: 2, Finished: 3 } as const;
+export const VcpuState = { Starting: 0, Running: 1, HaltedForGood: 2, Paused: 3, Finished: 4 } as const;
 export type VcpuState = (typeof VcpuState)[keyof typeof VcpuState];
 
 const V = {
@@ -22,13 +24,18 @@ const V = {
   PROBES: 7,
   RIP_LOW: 8,
   RIP_HIGH: 9,
-  WORDS: 10,
+  /** 1 from just before KVM_RUN to just after it. */
+  IN_GUEST: 10,
+  /** Kernel thread id while the thread works for this machine, for its CPU time. */
+  CLOCK_TID: 11,
+  WORDS: 12,
 } as const;
 
 const HEADER = { IO_STOP: 0, ROWS: 1, COLUMNS: 2, MEMORY_LOCK: 3, WORDS: 4 } as const;
 /** Time stamps in ms of the monotonic clock. */
 const T = { FIRST_ENTRY: 0, FIRST_EXIT: 1, COUNT: 2 } as const;
 const TIMES_BYTES = T.COUNT * 8;
+const THREAD_BYTES = ThreadClock.TIMES * 8 + V.WORDS * 4;
 
 /** Counts of exits to user space since the start; they wrap at 2^32. */
 export interface ExitCounts {
@@ -42,22 +49,42 @@ export interface ExitCounts {
 export class ControlBlock {
   readonly #words: Int32Array;
   readonly #times: Float64Array;
+  readonly #cpuTimes: Float64Array;
   readonly cpus: number;
 
   static bytes(cpus: number): number {
-    return TIMES_BYTES + (HEADER.WORDS + cpus * V.WORDS) * 4;
+    // One thread more than vCPUs: the one for I/O.
+    return TIMES_BYTES + HEADER.WORDS * 4 + (cpus + 1) * THREAD_BYTES;
   }
 
   constructor(buffer: SharedArrayBuffer, offset: number, bytes: number) {
+    const threads = (bytes - TIMES_BYTES - HEADER.WORDS * 4) / THREAD_BYTES;
+    this.cpus = threads - 1;
     this.#times = new Float64Array(buffer, offset, T.COUNT);
-    this.#words = new Int32Array(buffer, offset + TIMES_BYTES, (bytes - TIMES_BYTES) / 4);
-    this.cpus = (this.#words.length - HEADER.WORDS) / V.WORDS;
+    this.#cpuTimes = new Float64Array(buffer, offset + TIMES_BYTES, threads * ThreadClock.TIMES);
+    const words = offset + TIMES_BYTES + this.#cpuTimes.byteLength;
+    this.#words = new Int32Array(buffer, words, HEADER.WORDS + threads * V.WORDS);
   }
 
   /** The words of vCPU `index`, for its loop. */
   vcpu(index: number): VcpuControl {
+    return new VcpuControl(this.#threadWords(index), this.#times);
+  }
+
+  /** The CPU time of the thread of vCPU `index`. */
+  vcpuClock(index: number): ThreadClock {
+    const tid = this.#threadWords(index).subarray(V.CLOCK_TID);
+    return new ThreadClock(tid, this.#cpuTimes.subarray(index * ThreadClock.TIMES));
+  }
+
+  /** The CPU time of the I/O thread. */
+  get ioClock(): ThreadClock {
+    return this.vcpuClock(this.cpus);
+  }
+
+  #threadWords(index: number): Int32Array {
     const start = HEADER.WORDS + index * V.WORDS;
-    return new VcpuControl(this.#words.subarray(start, start + V.WORDS), this.#times);
+    return this.#words.subarray(start, start + V.WORDS);
   }
 
   /** Held by a vCPU that completes a locked instruction in pieces. */
@@ -115,10 +142,40 @@ export class VcpuControl {
     return Atomics.load(this.#words, V.COMMAND);
   }
 
-  /** Asks for something; a Stop is never taken back. */
-  request(command: number): void {
-    const before = Atomics.exchange(this.#words, V.COMMAND, command);
-    if (before === VcpuCommand.Stop) Atomics.store(this.#words, V.COMMAND, VcpuCommand.Stop);
+  /** Asks for something, unless something stronger has been asked for. A vCPU in the guest notices once it is kicked. */
+  request(command: VcpuCommand): void {
+    for (let before = this.command; before < command;) {
+      const now = Atomics.compareExchange(this.#words, V.COMMAND, before, command);
+      if (now === before) {
+        Atomics.notify(this.#words, V.COMMAND);
+        return;
+      }
+      before = now;
+    }
+  }
+
+  /** Takes back a Pause, and nothing else. */
+  resume(): void {
+    Atomics.compareExchange(this.#words, V.COMMAND, VcpuCommand.Pause, VcpuCommand.Run);
+    Atomics.notify(this.#words, V.COMMAND);
+  }
+
+  /** Sleeps while the command is Pause. */
+  waitWhilePaused(): void {
+    while (this.command === VcpuCommand.Pause) Atomics.wait(this.#words, V.COMMAND, VcpuCommand.Pause);
+  }
+
+  /**
+   * Whether the thread may be executing guest code. Asked after a command and a kick, `false` is final until that command is
+   * taken back: KVM_RUN returns at once while the kick is pending.
+   */
+  get inGuest(): boolean {
+    return Atomics.load(this.#words, V.IN_GUEST) !== 0;
+  }
+
+  /** Plain stores, once per exit: KVM has a full barrier of its own before it looks for pending signals. */
+  set inGuest(inGuest: boolean) {
+    this.#words[V.IN_GUEST] = inGuest ? 1 : 0;
   }
 
   /** Answers a probe: what the vCPU is doing, and where. */

@@ -24,12 +24,15 @@ export class GuestSession {
     this.#input.write(frame);
   }
 
-  /** False when the guest is behind: more should wait for the stream's `drain`. */
-  writeStdin(bytes: Uint8Array): boolean {
+  /** False when the guest is behind: more should wait for the stream's `drain`. `done` is called when all has gone. */
+  writeStdin(bytes: Uint8Array, done?: () => void): boolean {
     let room = true;
     for (let at = 0; at < bytes.length; at += LARGEST_STDIN_FRAME) {
-      room = this.#input.write(encodeStdin(bytes.subarray(at, at + LARGEST_STDIN_FRAME)));
+      const end = at + LARGEST_STDIN_FRAME;
+      const last = end >= bytes.length;
+      room = this.#input.write(encodeStdin(bytes.subarray(at, end)), last ? done : undefined);
     }
+    if (bytes.length === 0) done?.();
     return room;
   }
 

@@ -1,116 +1,62 @@
 /**
- * One running machine, seen from the main thread: starts its threads, carries bytes to and from the guest, notices why it
- * ends, and takes everything down in the right order.
+ * One running machine, seen from the main thread: its life from boot to the report of how it ended. The parts that do the work are
+ * beside this file: threads, output, input, streams.
  */
 import { EventEmitter } from "node:events";
-import type { Socket } from "node:net";
-import type { AcpiPower } from "../devices/acpi-power.ts";
-import { vcpuLimit } from "../kvm/limits.ts";
-import { Kvm } from "../kvm/kvm.ts";
-import type { BootEntry } from "../disk/boot-entry/boot-entry.ts";
+import type { Duplex, Readable, Writable } from "node:stream";
 import type { WindowSize } from "../devices/virtio/console.ts";
-import { TsvmError } from "../errors.ts";
+import type { BootEntry } from "../disk/boot-entry/boot-entry.ts";
+import type { TsvmError } from "../errors.ts";
+import { Kvm } from "../kvm/kvm.ts";
+import { vcpuLimit } from "../kvm/limits.ts";
 import { assemble, type Assembly } from "./assemble.ts";
+import { bootTurn } from "./boot-turn.ts";
 import { Cleanup } from "./cleanup.ts";
 import { monotonicNow } from "./clock.ts";
-import { VcpuCommand, VcpuState, type ExitCounts } from "./control.ts";
+import { ConsoleSearch } from "./console-search.ts";
+import { VcpuCommand, type ExitCounts } from "./control.ts";
+import { Deferred } from "./deferred.ts";
 import { validateDescription, type MachineDescription } from "./description.ts";
-import { acpiPowerOf } from "./devices.ts";
-import { ring } from "./doorbell.ts";
-import { GuestSession } from "./guest-session.ts";
+import { MachineEndedError, MachineStateError, MachineTimeoutError } from "./errors.ts";
+import { GuestInput } from "./guest-input.ts";
+import { GuestOutput, type ConsoleSource } from "./guest-output.ts";
 import { GuestProtocolError, type CommandExit } from "./guest-init.ts";
-import { kick } from "./kick.ts";
-import type { WorkerPipe } from "./pipe.ts";
+import { GuestSession } from "./guest-session.ts";
+import { GuestStreams } from "./guest-streams.ts";
+import { HaltWatch } from "./halt-watch.ts";
+import { KeepAlive } from "./keep-alive.ts";
+import { addLiveMachine, removeLiveMachine } from "./live-machines.ts";
+import type {
+  BootOptions,
+  MachineEvents,
+  MachineState,
+  ShutdownOptions,
+  WaitOptions,
+} from "./machine-types.ts";
 import { PanicWatcher } from "./panic.ts";
-import type { WorkerError, WorkerMessage, WorkerTask } from "./plan.ts";
+import { GuestPowerButton } from "./power-button.ts";
+import type { StopReason, StopReport, Timeline } from "./report.ts";
 import { resolveMachine, type ResolvedMachine } from "./resolve.ts";
-import { runTask } from "./worker-pool.ts";
-
-/** Why a machine is no more. */
-export type StopReason =
-  /** The command (or shell) in the guest ended; see `command`. */
-  | "command"
-  /** The guest reset itself: how Linux without ACPI powers off with `reboot=k`. */
-  | "reset"
-  /** All processors halted with interrupts off. */
-  | "halt"
-  /** The guest powered off. */
-  | "shutdown"
-  | "triple-fault"
-  /** The kernel panicked; see `panic`. */
-  | "panic"
-  /** The guest did what cannot be carried out, or tsvm failed; see `error`. */
-  | "crash"
-  /** {@link Machine.stop} was called, or {@link Machine.shutdown} in vain. */
-  | "stopped";
-
-/**
- * How the guest took its power button: nobody pressed it; the guest does not know of it (no ACPI, or not that far yet); it never
- * took notice; it did.
- */
-export type PowerButton = "unused" | "unknown" | "ignored" | "noticed";
-
-/** Moments in ms of the monotonic clock; undefined where one was not reached. */
-export interface Timeline {
-  readonly start: number;
-  /** All is in guest memory, and the threads are about to be told. */
-  readonly loaded: number;
-  readonly firstEntry: number | undefined;
-  readonly firstExit: number | undefined;
-  readonly firstConsoleByte: number | undefined;
-  /** tsvm's init reported. */
-  readonly userland: number | undefined;
-  readonly stopped: number;
-}
-
-export interface StopReport {
-  readonly reason: StopReason;
-  readonly command: CommandExit | undefined;
-  readonly panic: string | undefined;
-  readonly powerButton: PowerButton;
-  readonly error: TsvmError | undefined;
-  readonly timeline: Timeline;
-  readonly exits: ExitCounts;
-}
-
-/** An error of one of the machine's threads. */
-export class MachineError extends TsvmError {
-  override name = "MachineError";
-}
-
-export interface MachineEvents {
-  /** Bytes of the guest's console: the serial port, or port 0 of the virtio console. */
-  console: [bytes: Buffer, source: "serial" | "virtio"];
-  stdout: [bytes: Buffer];
-  stderr: [bytes: Buffer];
-  userland: [];
-}
-
-export interface BootOptions {
-  windowSize?: WindowSize;
-}
-
-export interface ShutdownOptions {
-  /** ms that the guest gets to power off by itself; 30 s by default. */
-  timeout?: number;
-}
+import { machineStats, type MachineStats } from "./stats.ts";
+import { MachineThreads } from "./threads.ts";
 
 const SHUTDOWN_TIMEOUT_MS = 30_000;
 const DEFAULT_WINDOW: WindowSize = { rows: 25, columns: 80 };
-/** Between the boot processor's first instruction and the start of the other threads. */
-const OTHERS_DELAY_MS = 2;
-const PROBE_INTERVAL_MS = 50;
-const LONGEST_PROBE_INTERVAL_MS = 1000;
 
 /**
+ * A virtual machine.
+ *
+ * By itself it does not keep the program alive. It does while somebody waits for it: for a promise of its ({@link stopped},
+ * {@link ready}, {@link waitForConsole}, {@link stop}, …) or for one of its streams. See also {@link ref} and {@link unref}.
+ *
  * @example
+ * ```ts
  * const machine = await Machine.boot({ cpus: 1, memory: 64 * 2 ** 20, command: { argv: ["uname", "-a"] } });
- * machine.on("stdout", (bytes) => process.stdout.write(bytes));
+ * machine.stdout.pipe(process.stdout);
  * const { command } = await machine.stopped;
+ * ```
  */
-export class Machine extends EventEmitter<MachineEvents> {
-  /** Resolves when nothing of the machine is left, whatever the reason; never rejects. */
-  readonly stopped: Promise<StopReport>;
+export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposable {
   /** The kernel command line. */
   readonly commandLine: string;
   /** What is odd about the disks, without being an error. */
@@ -119,26 +65,41 @@ export class Machine extends EventEmitter<MachineEvents> {
   readonly bootEntry: BootEntry | undefined;
   readonly #assembly: Assembly;
   readonly #cleanup: Cleanup;
-  readonly #session: GuestSession | undefined;
-  readonly #acpiPower: AcpiPower | undefined;
-  readonly #panics = [new PanicWatcher(), new PanicWatcher()] as const;
-  readonly #running = new Set<WorkerTask>();
-  readonly #start: number;
+  readonly #threads: MachineThreads;
+  readonly #haltWatch: HaltWatch;
+  readonly #keepAlive = new KeepAlive();
+  readonly #output: GuestOutput;
+  readonly #input: GuestInput;
+  readonly #streams: GuestStreams;
+  readonly #powerButton: GuestPowerButton;
+  readonly #panics = { serial: new PanicWatcher(), virtio: new PanicWatcher() };
+  readonly #searches = { serial: new ConsoleSearch(), virtio: new ConsoleSearch() };
+  readonly #stopped = new Deferred<StopReport>();
+  readonly #ready = new Deferred<void>();
+  readonly #readyWhen: "pattern" | "userland" | "console";
   readonly #loaded: number;
+  readonly #start: number;
+  #waitedStopped: Promise<StopReport> | undefined;
+  #waitedReady: Promise<void> | undefined;
   #firstConsoleByte: number | undefined;
   #userland: number | undefined;
   #reason: StopReason | undefined;
   #command: CommandExit | undefined;
   #error: TsvmError | undefined;
   #shutdownTimer: NodeJS.Timeout | undefined;
-  #powerButtonPressed = false;
-  #probeTimer: NodeJS.Timeout | undefined;
-  #othersTimer: NodeJS.Timeout | undefined;
-  #resolveStopped!: (report: StopReport) => void;
+  /** From the request to pause on. */
+  #pausing: Promise<void> | undefined;
+  #paused = false;
   #takenDown = false;
-  #cleanedUp = false;
+  #stats: MachineStats | undefined;
+  #report: StopReport | undefined;
 
-  private constructor(assembly: Assembly, resolved: ResolvedMachine, cleanup: Cleanup, start: number) {
+  private constructor(
+    assembly: Assembly,
+    resolved: ResolvedMachine,
+    cleanup: Cleanup,
+    { start, readyPattern }: { start: number; readyPattern: string | RegExp | undefined },
+  ) {
     super();
     this.#assembly = assembly;
     this.#cleanup = cleanup;
@@ -146,33 +107,67 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.commandLine = assembly.commandLine;
     this.warnings = assembly.warnings;
     this.bootEntry = typeof resolved.kernel === "string" ? undefined : resolved.kernel.entry;
-    const guestOnly = (): void => undefined;
-    this.#acpiPower = acpiPowerOf(assembly.plan, { powerOff: guestOnly, reset: guestOnly });
-    this.stopped = new Promise((resolve) => {
-      this.#resolveStopped = resolve;
+    this.#threads = new MachineThreads(assembly, {
+      guestStop: (kind) => this.#end(kind),
+      failed: (error) => this.#fail(error),
+      ended: () => void this.#takeDown(),
     });
     this.#loaded = monotonicNow();
     // The guest first: all else is done while it starts.
-    this.#launch();
+    this.#threads.start();
+    addLiveMachine(this);
     const control = assembly.pipes.virtio?.controlInput;
-    this.#session = control === undefined ? undefined : this.#openSession(control.stream());
-    this.#listen();
-    if (resolved.run !== undefined) this.#session?.run(resolved.run);
-    this.#scheduleProbe(PROBE_INTERVAL_MS);
+    const session = control === undefined ? undefined : this.#openSession(control.stream());
+    this.#input = new GuestInput(assembly, session);
+    this.#output = new GuestOutput(assembly.pipes, {
+      console: (bytes, source) => this.#onConsole(bytes, source),
+      control: (bytes) => this.#onControl(session, bytes),
+    });
+    this.#streams = new GuestStreams(this.#output, this.#keepAlive, {
+      console: (bytes, done) => void this.#input.writeConsole(bytes, done),
+      stdin: (bytes, done) => void this.#input.writeStdin(bytes, done),
+      endStdin: () => this.#input.endStdin(),
+    });
+    if (resolved.run !== undefined) session?.run(resolved.run);
+    this.#powerButton = new GuestPowerButton(assembly.plan);
+    this.#haltWatch = new HaltWatch(
+      assembly.control,
+      () => this.probe(),
+      () => this.#end("halt"),
+    );
+    this.#haltWatch.start();
+    if (readyPattern !== undefined) this.#searchConsole(readyPattern, () => this.#ready.resolve());
+    this.#readyWhen = readyPattern !== undefined ? "pattern" : session !== undefined ? "userland" : "console";
   }
 
-  /** Makes the machine and starts it. Throws a TsvmError, with nothing left behind, where that cannot be done. */
+  /**
+   * Makes the machine and starts it.
+   *
+   * @throws TsvmError, with nothing left behind, where that cannot be done; the reason of `options.signal` if that is aborted.
+   * @example
+   * ```ts
+   * await using machine = await Machine.boot(
+   *   { cpus: 1, memory: 64 * 2 ** 20, command: { argv: ["sleep", "60"] } },
+   *   { signal: AbortSignal.timeout(10_000) },
+   * );
+   * const { reason } = await machine.stopped; // "stopped": the time was over
+   * ```
+   */
   static async boot(description: MachineDescription, options: BootOptions = {}): Promise<Machine> {
     const start = monotonicNow();
+    const { signal, readyPattern, windowSize = DEFAULT_WINDOW } = options;
+    signal?.throwIfAborted();
+    await bootTurn();
     const cleanup = new Cleanup();
     try {
       const kvm = Kvm.open();
       cleanup.add(() => kvm.close());
       validateDescription(description, vcpuLimit(kvm));
       const resolved = await resolveMachine(description);
-      const assembly = assemble(resolved, kvm, options.windowSize ?? DEFAULT_WINDOW, cleanup);
-      const machine = new Machine(assembly, resolved, cleanup, start);
-      live.add(machine);
+      signal?.throwIfAborted();
+      const assembly = assemble(resolved, kvm, windowSize, cleanup);
+      const machine = new Machine(assembly, resolved, cleanup, { start, readyPattern });
+      if (signal !== undefined) machine.#obey(signal);
       return machine;
     } catch (error) {
       cleanup.run();
@@ -180,52 +175,134 @@ export class Machine extends EventEmitter<MachineEvents> {
     }
   }
 
+  /** `stopping` from the moment that the end is certain, `stopped` when {@link stopped} resolves. */
+  get state(): MachineState {
+    if (this.#report !== undefined) return "stopped";
+    if (this.#reason !== undefined) return "stopping";
+    return this.#paused ? "paused" : "running";
+  }
+
+  /** Resolves when nothing of the machine is left, whatever the reason; never rejects. */
+  get stopped(): Promise<StopReport> {
+    return (this.#waitedStopped ??= this.#keepAlive.while(this.#stopped.promise));
+  }
+
+  /**
+   * Resolves when the guest can be used: when tsvm's init has reported, which starts the command or the shell; in a guest that
+   * boots by itself, when `BootOptions.readyPattern` is on its console, or without one, when the console shows anything at all.
+   * Rejects with a {@link MachineEndedError} if the machine ends before.
+   */
+  get ready(): Promise<void> {
+    this.#waitedReady ??= this.#keepAlive.while(this.#ready.promise);
+    this.#waitedReady.catch(() => undefined);
+    return this.#waitedReady;
+  }
+
+  /**
+   * Resolves when `pattern` is on the console, serial or virtio. Looks at what has come since the last match, or since the boot
+   * (64 KiB at most); each console by itself. Escape sequences and carriage returns are part of the text.
+   *
+   * @throws MachineTimeoutError, MachineEndedError, or the reason of `options.signal`.
+   * @example
+   * ```ts
+   * const machine = await Machine.boot({ cpus: 1, memory: 64 * 2 ** 20 });
+   * await machine.waitForConsole("# ");
+   * machine.writeConsole(Buffer.from("uname -m\n"));
+   * const [, architecture] = await machine.waitForConsole(/^(x86\S+)/m);
+   * await machine.stop();
+   * ```
+   */
+  async waitForConsole(pattern: string | RegExp, options: WaitOptions = {}): Promise<RegExpExecArray> {
+    const { timeout, signal } = options;
+    const what = `the console shows ${typeof pattern === "string" ? JSON.stringify(pattern) : String(pattern)}`;
+    signal?.throwIfAborted();
+    const result = new Deferred<RegExpExecArray>();
+    const stopSearch = this.#searchConsole(pattern, result.resolve);
+    void this.#stopped.promise.then((report) => result.reject(new MachineEndedError(what, report)));
+    const onAbort = (): void => result.reject(signal?.reason);
+    signal?.addEventListener("abort", onAbort);
+    const timer =
+      timeout === undefined
+        ? undefined
+        : setTimeout(() => result.reject(new MachineTimeoutError(what, timeout)), timeout);
+    try {
+      return await this.#keepAlive.while(result.promise);
+    } finally {
+      stopSearch();
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /**
+   * What the command writes to its standard output, as a stream of its own; made when it is first asked for, and without what came
+   * before. Whoever has asked for it must read it (or `resume()` it): while it is full the guest waits, and does not end either.
+   */
+  get stdout(): Readable {
+    return this.#streams.stdout;
+  }
+
+  /** See {@link stdout}. */
+  get stderr(): Readable {
+    return this.#streams.stderr;
+  }
+
+  /** The command's standard input. What is written before it has started waits for it. */
+  get stdin(): Writable {
+    return this.#streams.stdin;
+  }
+
+  /**
+   * The console: what the guest prints on the serial port and on the virtio console; what is written is typed on the virtio
+   * console, or on the serial port if there is none. See {@link stdout} on reading.
+   */
+  get console(): Duplex {
+    return this.#streams.console;
+  }
+
   /** Types on the guest's console. False when the guest takes it slower than it comes: see {@link onceConsoleDrained}. */
   writeConsole(bytes: Uint8Array): boolean {
-    if (this.#takenDown) return true;
-    return this.#consoleInput().write(bytes);
+    return this.#input.writeConsole(bytes);
   }
 
   /** What was typed on the console has gone to the guest. */
   onceConsoleDrained(listener: () => void): void {
-    if (!this.#takenDown) this.#consoleInput().once("drain", listener);
+    this.#input.onceConsoleDrained(listener);
   }
 
   /** Tells the guest how large the terminal behind its console is. */
   resizeConsole(size: WindowSize): void {
-    if (this.#takenDown) return;
-    this.#assembly.control.windowSize = size;
-    ring(this.#assembly.plan.ioControlFd);
+    this.#input.resizeConsole(size);
   }
 
   /** Standard input of the command. False when the guest takes it slower than it comes: wait for {@link onceStdinDrained}. */
   writeStdin(bytes: Uint8Array): boolean {
-    if (this.#takenDown) return true;
-    return this.#session?.writeStdin(bytes) ?? true;
+    return this.#input.writeStdin(bytes);
   }
 
   /** What the guest is to be sent has gone. */
   onceStdinDrained(listener: () => void): void {
-    if (!this.#takenDown) this.#assembly.pipes.virtio?.controlInput.stream().once("drain", listener);
+    this.#input.onceStdinDrained(listener);
   }
 
   endStdin(): void {
-    if (!this.#takenDown) this.#session?.endStdin();
+    this.#input.endStdin();
   }
 
   /** Sends a signal to the command in the guest. */
   signalCommand(signal: number): void {
-    if (!this.#takenDown) this.#session?.signal(signal);
+    this.#input.signalCommand(signal);
   }
 
   /** Holds back output of the guest, which then waits; for consumers that are slower than the guest. */
   pauseOutput(): void {
-    if (!this.#takenDown) for (const stream of this.#outputs()) stream.pause();
+    this.#output.hold("console", this);
+    this.#output.hold("control", this);
   }
 
   resumeOutput(): void {
-    if (this.#cleanedUp) return;
-    for (const stream of this.#outputs()) stream.resume();
+    this.#output.release("console", this);
+    this.#output.release("control", this);
   }
 
   /** Exits to user space so far. */
@@ -234,17 +311,57 @@ export class Machine extends EventEmitter<MachineEvents> {
   }
 
   /**
+   * What the machine uses. After its end: what it had used.
+   *
+   * @example
+   * ```ts
+   * const { cpuTime, memory } = machine.stats();
+   * console.log(`${cpuTime.total.toFixed()} ms, ${memory.resident >> 20} of ${memory.size >> 20} MiB`);
+   * ```
+   */
+  stats(): MachineStats {
+    return this.#stats ?? machineStats(this.#assembly);
+  }
+
+  /**
    * Interrupts all processors briefly. Where each was before is in {@link instructionPointers} about 0.1 ms later.
    * A profiler calls this often.
    */
   probe(): void {
-    this.#interrupt(VcpuCommand.Probe);
+    if (this.#reason === undefined) this.#threads.interrupt(VcpuCommand.Probe);
   }
 
   /** The instruction pointer of each processor at its last probe. */
   get instructionPointers(): bigint[] {
     const { control, vcpus } = this.#assembly;
     return vcpus.map(({ index }) => control.vcpu(index).rip);
+  }
+
+  /**
+   * Stops all processors where they are; resolves when none executes guest code any more. Requests to devices that were under
+   * way are still completed. The guest's clock goes on.
+   *
+   * @throws MachineStateError if the machine has ended, or ends meanwhile.
+   */
+  async pause(): Promise<void> {
+    if (this.#reason !== undefined) throw new MachineStateError("pause()");
+    return this.#keepAlive.while((this.#pausing ??= this.#pause()));
+  }
+
+  /**
+   * Lets the processors go on; of no effect on a machine that runs.
+   *
+   * @throws MachineStateError if the machine has ended.
+   */
+  async resume(): Promise<void> {
+    if (this.#pausing !== undefined) await this.#keepAlive.while(this.#pausing);
+    if (this.#reason !== undefined) throw new MachineStateError("resume()");
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#pausing = undefined;
+    this.#threads.resume();
+    this.#haltWatch.start();
+    this.#tell("resumed");
   }
 
   /** Ends the machine at once, as if its power was cut. Resolves when nothing of it is left. */
@@ -255,107 +372,132 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   /**
    * Presses the power button, at which most systems shut down in good order, and ends the machine as {@link stop} does if it is
-   * still there after the time limit. A guest that knows of no power button (no ACPI) is ended at once.
+   * still there after the time limit. A guest that knows of no power button (no ACPI) is ended at once. A paused machine is
+   * resumed first.
    */
   async shutdown({ timeout = SHUTDOWN_TIMEOUT_MS }: ShutdownOptions = {}): Promise<StopReport> {
+    if (this.#pausing !== undefined && this.#reason === undefined) await this.resume().catch(() => undefined);
     if (!this.pressPowerButton()) return this.stop();
+    if (this.#reason !== undefined) return this.stopped;
     clearTimeout(this.#shutdownTimer);
     this.#shutdownTimer = setTimeout(() => this.#end("stopped"), timeout);
     return this.stopped;
   }
 
+  /** What `await using` does at the end of the block: {@link stop}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
   /** Presses the power button. False if the guest does not know of it: it has no ACPI, or has not come that far. */
   pressPowerButton(): boolean {
-    if (this.#takenDown) return true;
-    this.#powerButtonPressed = true;
-    if (!this.knowsPowerButton) return false;
-    this.#acpiPower?.pressPowerButton();
-    return true;
+    return this.#report !== undefined || this.#powerButton.press();
   }
 
   /** Whether the guest reads ACPI tables, which tell of a power button. */
   get knowsPowerButton(): boolean {
-    return this.#acpiPower?.ospmPresent ?? false;
+    return this.#powerButton.known;
+  }
+
+  /** Keeps the program alive until the machine has ended, whether anybody waits for it or not. */
+  ref(): this {
+    this.#keepAlive.ref();
+    return this;
+  }
+
+  /** Lets the program end although somebody waits for the machine, which is gone then. */
+  unref(): this {
+    this.#keepAlive.unref();
+    return this;
   }
 
   /** Gets all threads out of the guest without waiting for anything; for the end of the process. */
   abandon(): void {
     if (this.#takenDown) return;
-    this.#interrupt(VcpuCommand.Stop);
-    this.#stopIo();
+    this.#threads.stop();
+    this.#threads.stopIo();
     // Whoever waits for room in the serial port's pipe finds it broken instead.
     this.#assembly.pipes.serialOutput.breakMainEnd();
   }
 
-  /**
-   * The boot processor first and alone: on a small host more threads that start at the same time would only slow it down.
-   * Nobody needs the others before it has run for a while, and a tiny guest may never need them.
-   */
-  #launch(): void {
-    const { plan, vcpus } = this.#assembly;
-    this.#runTask({ role: "vcpu", machine: plan, vcpu: vcpus[0]! });
+  async #pause(): Promise<void> {
+    this.#haltWatch.stop();
+    if (!(await this.#threads.pause())) throw new MachineStateError("pause()");
+    this.#paused = true;
+    this.#tell("paused");
   }
 
-  #launchOthers(): void {
-    const { plan, vcpus } = this.#assembly;
-    try {
-      this.#runTask({ role: "io", machine: plan });
-      for (const vcpu of vcpus.slice(1)) this.#runTask({ role: "vcpu", machine: plan, vcpu });
-    } catch (error) {
-      this.#fail(
-        new MachineError("ERR_INTERNAL", "a thread of the machine cannot be started", { cause: error }),
+  #obey(signal: AbortSignal): void {
+    const onAbort = (): void => this.#end("stopped");
+    signal.addEventListener("abort", onAbort, { once: true });
+    void this.#stopped.promise.then(() => signal.removeEventListener("abort", onAbort));
+  }
+
+  #searchConsole(pattern: string | RegExp, found: (match: RegExpExecArray) => void): () => void {
+    const undo: (() => void)[] = [];
+    const stop = (): void => undo.forEach((step) => step());
+    for (const search of [this.#searches.serial, this.#searches.virtio]) {
+      undo.push(
+        search.add(pattern, (match) => {
+          stop();
+          found(match);
+        }),
       );
     }
+    return stop;
   }
 
-  #runTask(task: WorkerTask): void {
-    runTask(
-      task,
-      (message) => this.#onMessage(task, message),
-      (error) => {
-        this.#fail(
-          new MachineError("ERR_INTERNAL", `a thread of the machine died: ${error.message}`, {
-            cause: error,
-          }),
-        );
-        this.#finished(task);
+  #openSession(input: Writable): GuestSession {
+    return new GuestSession(input, {
+      hello: () => {
+        if (this.#userland !== undefined) return;
+        this.#userland = monotonicNow();
+        if (this.#readyWhen === "userland") this.#ready.resolve();
+        this.#tell("userland");
       },
-    );
-    // Only now: a thread that could not be started is none to wait for.
-    this.#running.add(task);
+      stdout: (bytes) => {
+        this.#streams.push("stdout", bytes);
+        this.#tell("stdout", bytes);
+      },
+      stderr: (bytes) => {
+        this.#streams.push("stderr", bytes);
+        this.#tell("stderr", bytes);
+      },
+      exit: (exit) => {
+        this.#command = exit;
+        this.#end("command");
+      },
+    });
   }
 
-  #onMessage(task: WorkerTask, message: WorkerMessage): void {
-    switch (message.type) {
-      case "running":
-        if (task.role === "vcpu" && task.vcpu.index === 0 && this.#reason === undefined) {
-          this.#othersTimer = setTimeout(() => this.#launchOthers(), OTHERS_DELAY_MS);
-        }
-        return;
-      case "guest-stop":
-        this.#end(message.stop.kind);
-        return;
-      case "failed":
-        this.#fail(revive(message.error));
-        return;
-      case "finished":
-        this.#finished(task);
+  #onConsole(bytes: Buffer, source: ConsoleSource): void {
+    this.#firstConsoleByte ??= monotonicNow();
+    if (this.#readyWhen === "console") this.#ready.resolve();
+    this.#panics[source].push(bytes);
+    this.#streams.push("console", bytes);
+    this.#tell("console", bytes, source);
+    this.#searches[source].push(bytes);
+  }
+
+  #onControl(session: GuestSession | undefined, bytes: Buffer): void {
+    try {
+      session?.receive(bytes);
+    } catch (error) {
+      if (!(error instanceof GuestProtocolError)) throw error;
+      this.#fail(error);
     }
   }
 
-  /** Calls all processors out of the guest with something to do. */
-  #interrupt(command: number): void {
-    const { control, vcpus } = this.#assembly;
-    for (const { index } of vcpus) {
-      const vcpu = control.vcpu(index);
-      vcpu.request(command);
-      if (vcpu.tid !== 0) kick(vcpu.tid);
+  /** A listener that throws is the program's affair, and must not keep the machine from going on. */
+  #tell<E extends keyof MachineEvents>(event: E, ...args: MachineEvents[E]): void {
+    try {
+      // The type of emit() does not see that E is one event.
+      (this as EventEmitter).emit(event, ...args);
+    } catch (error) {
+      process.nextTick(() => {
+        throw error;
+      });
     }
-  }
-
-  #stopIo(): void {
-    this.#assembly.control.requestIoStop();
-    ring(this.#assembly.plan.ioControlFd);
   }
 
   #fail(error: TsvmError): void {
@@ -363,48 +505,45 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#end("crash");
   }
 
-  #finished(task: WorkerTask): void {
-    this.#running.delete(task);
-    if (this.#reason === undefined)
-      this.#fail(new MachineError("ERR_INTERNAL", "a thread of the machine ended early"));
-    const vcpusLeft = [...this.#running].some(({ role }) => role === "vcpu");
-    // The I/O thread goes last: what the guest has written up to its end still comes out.
-    if (!vcpusLeft) this.#stopIo();
-    if (this.#running.size === 0) void this.#takeDown();
-  }
-
   #end(reason: StopReason): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
-    clearTimeout(this.#probeTimer);
+    this.#haltWatch.stop();
     clearTimeout(this.#shutdownTimer);
-    clearTimeout(this.#othersTimer);
-    this.#interrupt(VcpuCommand.Stop);
-    // A vCPU that waits for room in a full pipe must get it.
-    this.resumeOutput();
+    this.#threads.stop();
+    this.#output.releaseAll();
   }
 
   async #takeDown(): Promise<void> {
     if (this.#takenDown) return;
     this.#takenDown = true;
-    for (const pipe of this.#outputPipes()) pipe.closeWorkerEnd();
-    this.resumeOutput();
-    await Promise.all(this.#outputs().map(streamEnd));
-    const exits = this.exits;
-    const timeline = this.#timeline();
-    this.#cleanedUp = true;
+    this.#input.close();
+    await this.#output.drain();
+    this.#streams.end();
+    this.#stats = machineStats(this.#assembly);
+    const report = this.#makeReport(this.#stats);
     this.#cleanup.run();
-    live.delete(this);
-    const panic = this.#panics.map((watcher) => watcher.panic).find((line) => line !== undefined);
-    this.#resolveStopped({
+    removeLiveMachine(this);
+    this.#report = report;
+    this.#stopped.resolve(report);
+    this.#ready.reject(new MachineEndedError("it was ready", report));
+    this.#keepAlive.end();
+    this.#tell("stopped", report);
+  }
+
+  #makeReport(stats: MachineStats): StopReport {
+    const { serial, virtio } = this.#panics;
+    const panic = serial.panic ?? virtio.panic;
+    return {
       reason: this.#finalReason(panic),
       command: this.#command,
       panic,
-      powerButton: this.#powerButton(),
+      powerButton: this.#powerButton.outcome,
       error: this.#error,
-      timeline,
-      exits,
-    });
+      timeline: this.#timeline(),
+      exits: stats.exits,
+      stats,
+    };
   }
 
   #finalReason(panic: string | undefined): StopReason {
@@ -412,12 +551,6 @@ export class Machine extends EventEmitter<MachineEvents> {
     // init says how the command ended and then resets: a processor's word may be here before what is in the pipe.
     if (this.#command !== undefined && (reason === "reset" || reason === "shutdown")) return "command";
     return panic !== undefined && reason !== "command" ? "panic" : reason;
-  }
-
-  #powerButton(): PowerButton {
-    if (!this.#powerButtonPressed) return "unused";
-    if (!this.knowsPowerButton) return "unknown";
-    return this.#acpiPower?.powerButtonPending ? "ignored" : "noticed";
   }
 
   #timeline(): Timeline {
@@ -432,100 +565,4 @@ export class Machine extends EventEmitter<MachineEvents> {
       stopped: monotonicNow(),
     };
   }
-
-  #openSession(input: Socket): GuestSession {
-    return new GuestSession(input, {
-      hello: () => {
-        if (this.#userland !== undefined) return;
-        this.#userland = monotonicNow();
-        this.emit("userland");
-      },
-      stdout: (bytes) => this.emit("stdout", bytes),
-      stderr: (bytes) => this.emit("stderr", bytes),
-      exit: (exit) => {
-        this.#command = exit;
-        this.#end("command");
-      },
-    });
-  }
-
-  #consoleInput(): Socket {
-    const { virtio, serialInput } = this.#assembly.pipes;
-    return (virtio?.input ?? serialInput).stream();
-  }
-
-  #outputPipes(): WorkerPipe[] {
-    const { serialOutput, virtio } = this.#assembly.pipes;
-    return virtio === undefined ? [serialOutput] : [serialOutput, virtio.output, virtio.controlOutput];
-  }
-
-  #outputs(): Socket[] {
-    return this.#outputPipes().map((pipe) => pipe.stream());
-  }
-
-  #listen(): void {
-    const { serialOutput, virtio } = this.#assembly.pipes;
-    const onConsole =
-      (source: "serial" | "virtio", watcher: PanicWatcher) =>
-      (bytes: Buffer): void => {
-        this.#firstConsoleByte ??= monotonicNow();
-        watcher.push(bytes);
-        this.emit("console", bytes, source);
-      };
-    serialOutput.stream().on("data", onConsole("serial", this.#panics[0]));
-    virtio?.output.stream().on("data", onConsole("virtio", this.#panics[1]));
-    virtio?.controlOutput.stream().on("data", (bytes: Buffer) => {
-      try {
-        this.#session?.receive(bytes);
-      } catch (error) {
-        // Anything else comes from a listener of the program, and is its own.
-        if (!(error instanceof GuestProtocolError)) throw error;
-        this.#fail(error);
-      }
-    });
-  }
-
-  /**
-   * A processor in HLT with interrupts off never leaves the kernel by itself: look at all of them now and then. Two rounds in
-   * a row must agree, because a processor may wake another between two looks of one round.
-   */
-  #scheduleProbe(interval: number, haltedBefore = false): void {
-    this.#probeTimer = setTimeout(() => {
-      const { control, vcpus } = this.#assembly;
-      const all = vcpus.map(({ index }) => control.vcpu(index));
-      const halted = all.every((vcpu) => vcpu.state === VcpuState.HaltedForGood);
-      if (halted && haltedBefore) {
-        this.#end("halt");
-        return;
-      }
-      this.probe();
-      this.#scheduleProbe(
-        halted ? PROBE_INTERVAL_MS : Math.min(interval * 1.5, LONGEST_PROBE_INTERVAL_MS),
-        halted,
-      );
-    }, interval);
-    this.#probeTimer.unref();
-  }
-}
-
-const live = new Set<Machine>();
-// Node joins its threads at exit, and a thread inside KVM_RUN would keep it waiting for ever.
-process.on("exit", () => {
-  for (const machine of live) machine.abandon();
-});
-
-function streamEnd(stream: Socket): Promise<void> {
-  return new Promise((resolve) => {
-    if (stream.readableEnded || stream.destroyed) resolve();
-    else {
-      stream.once("close", resolve);
-      stream.once("end", resolve);
-    }
-  });
-}
-
-function revive({ code, message, hint, stack }: WorkerError): MachineError {
-  const error = new MachineError(code, message, { hint });
-  if (stack !== undefined) error.stack = stack;
-  return error;
 }

@@ -1,5 +1,5 @@
 /** What the end of a machine comes to for the shell: an exit status, and a word on why it did not end well. docs/cli.md. */
-import type { StopReport } from "./machine.ts";
+import type { StopReport } from "./report.ts";
 
 /** Exit statuses that are not the guest command's own. */
 export const ExitCode = {

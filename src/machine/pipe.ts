@@ -35,6 +35,7 @@ export function createInputPipe(cleanup: Cleanup): WorkerPipe {
     const stream = new Socket({ fd: writeFd, readable: false, writable: true });
     // The guest may be gone before its input is.
     stream.on("error", () => undefined);
+    stream.unref();
     return stream;
   });
 }

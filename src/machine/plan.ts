@@ -87,6 +87,8 @@ export type GuestStop =
 export type WorkerMessage =
   /** A vCPU is about to enter the guest for the first time. */
   | { readonly type: "running" }
+  /** A vCPU is out of the guest, as it was asked to be. */
+  | { readonly type: "paused" }
   | { readonly type: "guest-stop"; readonly stop: GuestStop }
   | { readonly type: "failed"; readonly error: WorkerError }
   | { readonly type: "finished" };

@@ -52,15 +52,19 @@ const MMIO_IS_WRITE = EXIT + kvm_exit_mmio.offset.is_write;
 
 const RFLAGS_IF = 0x200n;
 
+/** What the loop tells on its way. */
+export interface VcpuEvents {
+  /** The guest is about to be entered for the first time. */
+  running(): void;
+  /** The main thread has asked for a pause, and the vCPU is out of the guest until it is resumed. */
+  paused(): void;
+}
+
 /**
  * Runs one vCPU until the guest stops (the result says how) or the main thread asks it to (undefined).
- * Throws where the guest cannot go on. `onRunning` is called just before the guest is entered for the first time.
+ * Throws where the guest cannot go on.
  */
-export function runVcpuLoop(
-  machine: MachinePlan,
-  plan: VcpuPlan,
-  onRunning: () => void,
-): GuestStop | undefined {
+export function runVcpuLoop(machine: MachinePlan, plan: VcpuPlan, events: VcpuEvents): GuestStop | undefined {
   const block = new ControlBlock(machine.shared, machine.control.offset, machine.control.bytes);
   const control = block.vcpu(plan.index);
   const vcpu = new Vcpu(plan.fd, machine.vcpuMmapSize);
@@ -73,12 +77,12 @@ export function runVcpuLoop(
       block.memoryLock,
       machine.syncRegs,
     );
-    const loop = new VcpuLoop(machine, vcpu, control, assist);
+    const loop = new VcpuLoop(machine, vcpu, control, assist, () => events.paused());
     control.tid = acceptKicks(vcpu);
-    // From here on a stop request comes with a kick; one made before shows in the command.
+    // From here on a request comes with a kick; one made before shows in the command.
     if (control.command === VcpuCommand.Stop) return undefined;
     control.state = VcpuState.Running;
-    onRunning();
+    events.running();
     return loop.run(plan.entry !== undefined);
   } finally {
     control.tid = 0;
@@ -93,12 +97,20 @@ class VcpuLoop {
   readonly #assist: EmulationAssist;
   readonly #pio: Bus;
   readonly #mmio: Bus;
+  readonly #onPaused: () => void;
   #stop: GuestStop | undefined;
 
-  constructor(machine: MachinePlan, vcpu: Vcpu, control: VcpuControl, assist: EmulationAssist) {
+  constructor(
+    machine: MachinePlan,
+    vcpu: Vcpu,
+    control: VcpuControl,
+    assist: EmulationAssist,
+    onPaused: () => void,
+  ) {
     this.#vcpu = vcpu;
     this.#control = control;
     this.#assist = assist;
+    this.#onPaused = onPaused;
     // A guest may ask more than once before it is stopped: the last word counts.
     this.#pio = buildPioBus(machine, {
       reset: () => {
@@ -113,13 +125,17 @@ class VcpuLoop {
 
   run(isBootProcessor: boolean): GuestStop | undefined {
     const vcpu = this.#vcpu;
+    const control = this.#control;
     const page32 = vcpu.runPage32;
-    if (isBootProcessor) this.#control.markFirstEntry(monotonicNow());
+    if (control.command !== VcpuCommand.Run && this.#obey()) return undefined;
+    if (isBootProcessor) control.markFirstEntry(monotonicNow());
     let first = isBootProcessor;
     for (;;) {
+      control.inGuest = true;
       const result = vcpu.run();
+      control.inGuest = false;
       if (first) {
-        this.#control.markFirstExit(monotonicNow());
+        control.markFirstExit(monotonicNow());
         first = false;
       }
       if (result < 0) {
@@ -128,17 +144,17 @@ class VcpuLoop {
       }
       switch (page32[EXIT_REASON]) {
         case KVM_EXIT_IO:
-          this.#control.countIo();
+          control.countIo();
           this.#handleIo();
           break;
         case KVM_EXIT_MMIO:
-          this.#control.countMmio();
+          control.countMmio();
           this.#handleMmio();
           break;
         case KVM_EXIT_INTR:
           break;
         case KVM_EXIT_INTERNAL_ERROR:
-          this.#control.countAssist();
+          control.countAssist();
           this.#assist.complete();
           break;
         case KVM_EXIT_SHUTDOWN:
@@ -165,13 +181,22 @@ class VcpuLoop {
     if (error !== EINTR && error !== EAGAIN) throw new SystemCallError("KVM_RUN", error);
     this.#control.countInterrupted();
     consumeKick();
-    switch (this.#control.command) {
-      case VcpuCommand.Stop:
-        return true;
-      case VcpuCommand.Probe:
-        this.#answerProbe();
-    }
-    return false;
+    return this.#obey();
+  }
+
+  /** Does what the main thread asks for. True when that is to stop. */
+  #obey(): boolean {
+    if (this.#control.command === VcpuCommand.Pause) this.#pause();
+    if (this.#control.command === VcpuCommand.Probe) this.#answerProbe();
+    return this.#control.command === VcpuCommand.Stop;
+  }
+
+  #pause(): void {
+    this.#control.state = VcpuState.Paused;
+    this.#onPaused();
+    this.#control.waitWhilePaused();
+    this.#control.state = VcpuState.Running;
+    this.#vcpu.excuseFromWatchdog();
   }
 
   #answerProbe(): void {

@@ -17,7 +17,7 @@ const ENTRY = new URL(
 
 /** Starts `count` threads now, so that the next machine need not wait for them. */
 export function warmUpWorkers(count: number): void {
-  while (idle.length < count) idle.push(park(startWorker()));
+  while (idle.length < count) idle.push(startWorker());
 }
 
 /** Ends all idle threads. */
@@ -25,18 +25,23 @@ export async function releaseIdleWorkers(): Promise<void> {
   await Promise.all(idle.splice(0).map((worker) => worker.terminate()));
 }
 
+/** A task that a thread is working on. */
+export interface TaskHandle {
+  /** Ends the thread wherever it is, but for a system call, which must end first. */
+  terminate(): void;
+}
+
 /** Gives `task` to a thread. `onMessage` hears what it says, `onExit` is called if the thread dies on the way. */
 export function runTask(
   task: WorkerTask,
   onMessage: (message: WorkerMessage) => void,
   onExit: (error: Error) => void,
-): void {
+): TaskHandle {
   const worker = idle.pop() ?? startWorker();
-  worker.ref();
   const onWorkerMessage = (message: WorkerMessage): void => {
     if (message.type === "finished") {
       release();
-      if (idle.length < MAX_IDLE) idle.push(park(worker));
+      if (idle.length < MAX_IDLE) idle.push(worker);
       else void worker.terminate();
     }
     onMessage(message);
@@ -51,21 +56,20 @@ export function runTask(
     worker.off("message", onWorkerMessage).off("error", died).off("exit", exited);
   };
   worker.on("message", onWorkerMessage).on("error", died).on("exit", exited);
+  // Whether a program waits for a machine is not for its threads to decide; each listener for messages decides anew.
+  worker.unref();
   worker.postMessage(task);
+  return { terminate: () => void worker.terminate() };
 }
 
 function startWorker(): Worker {
   const worker = new Worker(ENTRY, { stdin: false, stdout: false, stderr: false, trackUnmanagedFds: false });
+  worker.unref();
   // While it is idle nobody else listens. One that cannot start is gone from the list below; the next task then hears why.
   worker.on("error", () => undefined);
   worker.once("exit", () => {
     const at = idle.indexOf(worker);
     if (at !== -1) idle.splice(at, 1);
   });
-  return worker;
-}
-
-function park(worker: Worker): Worker {
-  worker.unref();
   return worker;
 }

@@ -1,19 +1,33 @@
 /** Entry point of all worker threads: takes one task at a time and runs it to its end, synchronously. */
 import { parentPort } from "node:worker_threads";
 import { TsvmError } from "../errors.ts";
+import { ControlBlock } from "./control.ts";
 import { runIoLoop } from "./io-loop.ts";
 import { runVcpuLoop } from "./vcpu-loop.ts";
 import type { WorkerError, WorkerMessage, WorkerTask } from "./plan.ts";
 
 function run(task: WorkerTask): WorkerMessage | undefined {
-  if (task.role === "io") {
-    runIoLoop(task.machine);
-    return undefined;
+  const { machine } = task;
+  const control = new ControlBlock(machine.shared, machine.control.offset, machine.control.bytes);
+  const clock = task.role === "io" ? control.ioClock : control.vcpuClock(task.vcpu.index);
+  clock.start();
+  try {
+    if (task.role === "io") {
+      runIoLoop(machine);
+      return undefined;
+    }
+    const stop = runVcpuLoop(machine, task.vcpu, {
+      running: () => say({ type: "running" }),
+      paused: () => say({ type: "paused" }),
+    });
+    return stop === undefined ? undefined : { type: "guest-stop", stop };
+  } finally {
+    clock.end();
   }
-  const stop = runVcpuLoop(task.machine, task.vcpu, () => {
-    parentPort!.postMessage({ type: "running" } satisfies WorkerMessage);
-  });
-  return stop === undefined ? undefined : { type: "guest-stop", stop };
+}
+
+function say(message: WorkerMessage): void {
+  parentPort!.postMessage(message);
 }
 
 function describeError(error: unknown): WorkerError {
@@ -36,6 +50,6 @@ parentPort?.on("message", (task: WorkerTask) => {
   } catch (error) {
     message = { type: "failed", error: describeError(error) };
   }
-  if (message !== undefined) parentPort!.postMessage(message);
-  parentPort!.postMessage({ type: "finished" } satisfies WorkerMessage);
+  if (message !== undefined) say(message);
+  say({ type: "finished" });
 });

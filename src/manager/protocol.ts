@@ -75,6 +75,8 @@ export interface MonitorStatus {
 export interface MonitorStats {
   /** ms that all its threads have computed, since the monitor started. */
   readonly cpuTime: number;
+  /** ms of that in the threads of processors and devices, since the machine was started. */
+  readonly guestCpuTime: number | null;
   /** Bytes that the process really has in memory: guest memory that was touched, and tsvm itself. */
   readonly resident: number;
   /** Bytes of that that are guest memory. */

@@ -1,6 +1,6 @@
 /** What is kept of a VM: its definition, and where it stands. */
 import type { VmDefinition } from "../definition/definition.ts";
-import type { PowerButton, StopReason } from "../machine/machine.ts";
+import type { PowerButton, StopReason } from "../machine/report.ts";
 
 /** definition.json. Written by `define` under the VM's lock. */
 export interface StoredDefinition {

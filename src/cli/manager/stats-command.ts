@@ -44,7 +44,18 @@ const LISTING: Listing<VmStats> = {
     { header: "WRITTEN", right: true, text: ({ disks }) => diskText(disks, "writtenBytes") },
   ],
   fields: [
-    ...["name", "cpuPercent", "cpuTime", "resident", "guestResident", "memory", "cpus", "exits", "disks"],
+    ...[
+      "name",
+      "cpuPercent",
+      "cpuTime",
+      "guestCpuTime",
+      "resident",
+      "guestResident",
+      "memory",
+      "cpus",
+      "exits",
+      "disks",
+    ],
   ],
 };
 

@@ -64,4 +64,5 @@ export const ioctls = named({
   KVM_SET_XSAVE: iow(0xa5, s.kvm_xsave.size),
   KVM_GET_XCRS: ior(0xa6, s.kvm_xcrs.size),
   KVM_SET_XCRS: iow(0xa7, s.kvm_xcrs.size),
+  KVM_KVMCLOCK_CTRL: io(0xad),
 });

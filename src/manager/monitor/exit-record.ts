@@ -1,6 +1,6 @@
 /** From what a machine reports at its end, or the error that kept it from starting, to what is kept. */
 import { TsvmError } from "../../errors.ts";
-import type { StopReport } from "../../machine/machine.ts";
+import type { StopReport } from "../../machine/report.ts";
 import { endMessage, endStatus, ExitCode, signalStatus } from "../../machine/outcome.ts";
 import type { ExitRecord } from "../record.ts";
 

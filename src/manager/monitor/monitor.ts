@@ -1,6 +1,7 @@
 /** One VM in the background: starts its machine, again and again where that is wanted, and keeps record of where it stands. */
 import type { VmDefinition } from "../../definition/definition.ts";
-import { Machine, type StopReport } from "../../machine/machine.ts";
+import { Machine } from "../../machine/machine.ts";
+import type { StopReport } from "../../machine/report.ts";
 import { ManagerError } from "../errors.ts";
 import { appendEvent, type VmEvent } from "../events.ts";
 import type { LogWriter } from "../log/log-writer.ts";
@@ -218,12 +219,11 @@ export class Monitor implements Controlled {
       void machine.stop();
       return;
     }
-    const wasPaused = this.#record.state === "paused";
     this.#enter("stopping");
     this.#tell({ event: "stopping" });
-    // A guest that stands still cannot shut down.
-    if (wasPaused) void machine.resume();
     if (this.#parts.definition.machine.command !== undefined && this.#userland) {
+      // One that stands still would not hear of it.
+      void machine.resume().catch(() => undefined);
       machine.signalCommand(SIGTERM);
       this.#stopTimer = setTimeout(() => void machine.stop(), timeout);
     } else {

@@ -1,0 +1,61 @@
+/** What goes into a machine: what is typed on its console, and what tsvm's init is told. All of it is void once it has ended. */
+import type { Socket } from "node:net";
+import type { WindowSize } from "../devices/virtio/console.ts";
+import type { Assembly } from "./assemble.ts";
+import { ring } from "./doorbell.ts";
+import type { GuestSession } from "./guest-session.ts";
+
+export class GuestInput {
+  readonly #assembly: Assembly;
+  readonly #session: GuestSession | undefined;
+  #closed = false;
+
+  constructor(assembly: Assembly, session: GuestSession | undefined) {
+    this.#assembly = assembly;
+    this.#session = session;
+  }
+
+  /** False when the guest takes it slower than it comes. `done` is called when it has gone, or never will. */
+  writeConsole(bytes: Uint8Array, done?: () => void): boolean {
+    if (!this.#closed) return this.#console().write(bytes, done);
+    done?.();
+    return true;
+  }
+
+  onceConsoleDrained(listener: () => void): void {
+    if (!this.#closed) this.#console().once("drain", listener);
+  }
+
+  writeStdin(bytes: Uint8Array, done?: () => void): boolean {
+    if (!this.#closed && this.#session !== undefined) return this.#session.writeStdin(bytes, done);
+    done?.();
+    return true;
+  }
+
+  onceStdinDrained(listener: () => void): void {
+    if (!this.#closed) this.#assembly.pipes.virtio?.controlInput.stream().once("drain", listener);
+  }
+
+  endStdin(): void {
+    if (!this.#closed) this.#session?.endStdin();
+  }
+
+  signalCommand(signal: number): void {
+    if (!this.#closed) this.#session?.signal(signal);
+  }
+
+  resizeConsole(size: WindowSize): void {
+    if (this.#closed) return;
+    this.#assembly.control.windowSize = size;
+    ring(this.#assembly.plan.ioControlFd);
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  #console(): Socket {
+    const { virtio, serialInput } = this.#assembly.pipes;
+    return (virtio?.input ?? serialInput).stream();
+  }
+}

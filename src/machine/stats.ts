@@ -1,0 +1,48 @@
+/** What a machine uses of its host. */
+import { fstatSync } from "node:fs";
+import type { Assembly } from "./assemble.ts";
+import { monotonicNow } from "./clock.ts";
+import type { ExitCounts } from "./control.ts";
+
+/** ms of CPU time, the guest's own and tsvm's for it. */
+export interface CpuTime {
+  readonly total: number;
+  /** Of each vCPU's thread. */
+  readonly vcpus: readonly number[];
+  /** Of the thread that serves the virtio devices. */
+  readonly io: number;
+}
+
+/** Bytes. */
+export interface MemoryUse {
+  /** What the guest sees. */
+  readonly size: number;
+  /** What it has touched, and so takes from the host. */
+  readonly resident: number;
+}
+
+export interface MachineStats {
+  /** ms since the guest's first instruction, pauses included; 0 before it. */
+  readonly uptime: number;
+  readonly cpuTime: CpuTime;
+  readonly memory: MemoryUse;
+  readonly exits: ExitCounts;
+}
+
+/** Some 20 µs; only while the guest memory is there. */
+export function machineStats({ control, plan, vcpus }: Assembly): MachineStats {
+  const { firstEntry } = control;
+  const times = vcpus.map(({ index }) => control.vcpuClock(index).used);
+  const io = control.ioClock.used;
+  return {
+    uptime: firstEntry === 0 ? 0 : monotonicNow() - firstEntry,
+    cpuTime: { total: times.reduce((sum, used) => sum + used, io), vcpus: times, io },
+    memory: { size: plan.memory.size, resident: residentBytes(plan.memory.fd) },
+    exits: control.exits,
+  };
+}
+
+/** Pages of a memfd are allocated as they are touched; stat(2) counts them in blocks of 512 bytes. */
+function residentBytes(memoryFd: number): number {
+  return fstatSync(memoryFd).blocks * 512;
+}
