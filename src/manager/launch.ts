@@ -17,7 +17,8 @@ const ENTRY = fileURLToPath(
   new URL(import.meta.url.endsWith(".ts") ? "../../dist/monitor.cjs" : "./monitor.cjs", import.meta.url),
 );
 /** A monitor mostly waits: it may be slow at tidying up, but is to be small. docs/performance.md */
-const NODE_FLAGS: string[] = [];
+const NODE_FLAGS = ["--max-semi-space-size=1", "--v8-pool-size=1"];
+const SMALL = { UV_THREADPOOL_SIZE: "1", MALLOC_ARENA_MAX: "1" };
 const F_GETFD = 1;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
@@ -74,7 +75,7 @@ async function readAll(stream: Readable): Promise<string> {
 }
 
 function monitorEnvironment(): NodeJS.ProcessEnv {
-  const env: NodeJS.ProcessEnv = { ...process.env, UV_THREADPOOL_SIZE: "1" };
+  const env: NodeJS.ProcessEnv = { ...process.env, ...SMALL };
   // Meant for the command: two processes cannot listen for one debugger.
   delete env.NODE_OPTIONS;
   delete env.NODE_V8_COVERAGE;

@@ -1,4 +1,5 @@
 /** `tsvm logs`: what a VM has printed, from its log; with --follow what it prints from now on, too. */
+import { isatty } from "node:tty";
 import { decodeRecord, type LogRecord } from "../../manager/log/log-record.ts";
 import { followLines } from "../../manager/log/follow-lines.ts";
 import { Manager } from "../../manager/manager.ts";
@@ -119,12 +120,21 @@ class LogPrinter {
     const atStart = this.#atLineStart.get(stream) ?? true;
     this.#atLineStart.set(stream, isComplete(record));
     const parts = [bytes];
-    if (stream === "event") parts[0] = Buffer.from(`[tsvm: ${bytes.toString().trimEnd()}]\n`);
+    if (stream === "event")
+      parts[0] = Buffer.from(`${this.#lineBreak()}[tsvm: ${bytes.toString().trimEnd()}]\n`);
     if (this.#timestamps && atStart) parts.unshift(Buffer.from(`${iso(time)} `));
     return this.#write(
       stream === "stderr" || stream === "event" ? process.stderr : stdout,
       Buffer.concat(parts),
     );
+  }
+
+  /** On a terminal, where the two streams meet, an unfinished line ends before the monitor has its say. */
+  #lineBreak(): string {
+    const unfinished = [...this.#atLineStart].filter(([, atStart]) => !atStart);
+    if (unfinished.length === 0 || !isatty(1) || !isatty(2)) return "";
+    for (const [stream] of unfinished) this.#atLineStart.set(stream, true);
+    return "\n";
   }
 
   async drained(): Promise<void> {
