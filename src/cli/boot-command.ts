@@ -1,39 +1,21 @@
 /** `tsvm boot`: options → machine description → machine; then its output and its exit status are ours. */
-import { statSync } from "node:fs";
 import { isatty } from "node:tty";
-import { identifyPath } from "../boot/file-kind.ts";
 import { isSoftwareKvm } from "../kvm/host.ts";
 import type { MachineDescription } from "../machine/description.ts";
 import { Machine } from "../machine/machine.ts";
 import type { StopReport } from "../machine/report.ts";
+import { MiB } from "../kvm/memory-map.ts";
+import { bootFileKind } from "./boot-file.ts";
+import { commandOf, parseConsole, sizeFlags, type BootFlags } from "./boot-flags.ts";
 import { explain, exitStatus } from "./boot-outcome.ts";
 import { UsageError } from "./errors.ts";
 import { Frontend } from "./frontend.ts";
 import { jsonReport, timelineText } from "./boot-report.ts";
 import { print } from "./output.ts";
-import { parseCount, parseDisk, parseDuration, parseSize } from "./values.ts";
+import { parseDisk, parseDuration } from "./values.ts";
 
-/** What commander hands over; `--no-console` makes `console` false. */
-interface BootFlags {
-  kernel?: string;
-  entry?: string;
-  initrd?: string;
-  root?: string;
-  disk: string[];
-  append: string[];
-  cpus: string;
-  memory: string;
-  hugePages: string;
-  console?: string | boolean;
-  readOnly?: boolean;
-  overlay?: boolean;
-  acpi: boolean;
-  timeout?: string;
-  shutdownTimeout: string;
-  json?: boolean;
-  verbose?: boolean;
-  debug?: boolean;
-}
+/** ms. */
+const DEFAULT_SHUTDOWN_TIMEOUT = 30_000;
 
 /** Runs the command; the result is the exit status. */
 export async function bootCommand(
@@ -43,10 +25,22 @@ export async function bootCommand(
 ): Promise<number> {
   const flags = options as unknown as BootFlags;
   const timeout = flags.timeout === undefined ? undefined : parseDuration("--timeout", flags.timeout);
-  const shutdownTimeout = parseDuration("--shutdown-timeout", flags.shutdownTimeout);
+  const shutdownFlag =
+    flags.shutdownTimeout === undefined
+      ? undefined
+      : parseDuration("--shutdown-timeout", flags.shutdownTimeout);
   // isatty() instead of process.stdin.isTTY: making those streams can wait until the guest runs.
   const terminal = isatty(0) && isatty(1) && flags.json !== true && flags.console !== false;
-  const description = describe(file, flags, guestCommand, terminal);
+  let description: MachineDescription;
+  let shutdownTimeout = shutdownFlag ?? DEFAULT_SHUTDOWN_TIMEOUT;
+  if (file !== undefined && bootFileKind(file) === "definition") {
+    const { describeDefinition } = await import("./definition/boot-definition.ts");
+    const { machine, stopTimeout } = describeDefinition(file, flags, guestCommand, terminal);
+    description = machine;
+    shutdownTimeout = shutdownFlag ?? stopTimeout ?? shutdownTimeout;
+  } else {
+    description = describe(file, flags, guestCommand, terminal);
+  }
   const frontend = new Frontend({
     mode:
       flags.json === true ? "capture" : flags.console === false ? "quiet" : terminal ? "terminal" : "stream",
@@ -100,16 +94,18 @@ export function describe(
   guestCommand: string[] | undefined,
   terminal: boolean,
 ): MachineDescription {
+  if (flags.vm !== undefined)
+    throw new UsageError("--vm: there is no definition file", "tsvm boot web.yaml --vm NAME");
   const disks = flags.disk.map(parseDisk);
   const description: MachineDescription = {
-    cpus: parseCount("--cpus", flags.cpus),
-    memory: parseSize("--memory", flags.memory),
-    hugePages: parseHugePages(flags.hugePages),
+    cpus: 1,
+    memory: 128 * MiB,
+    ...sizeFlags(flags),
   };
   if (flags.kernel === "bundled") description.kernelSource = "bundled";
   else if (flags.kernel !== undefined) description.kernel = flags.kernel;
   if (flags.entry !== undefined) description.bootEntry = flags.entry;
-  const fileIsDisk = file !== undefined && isDiskImage(file);
+  const fileIsDisk = file !== undefined && bootFileKind(file) === "disk";
   if (file !== undefined) {
     if (fileIsDisk) disks.unshift({ path: file });
     else if (flags.kernel === undefined) description.kernel = file;
@@ -128,37 +124,7 @@ export function describe(
   if (!flags.acpi) description.acpi = false;
   if (typeof flags.console === "string") description.console = parseConsole(flags.console);
   if (guestCommand !== undefined) {
-    if (guestCommand.length === 0)
-      throw new UsageError("no command after --", "leave out -- for an interactive shell");
-    if (flags.initrd !== undefined) {
-      throw new UsageError(
-        "a command after -- needs tsvm's own init, which --initrd replaces",
-        "give only one of them",
-      );
-    }
-    const term = process.env.TERM;
-    description.command = {
-      argv: guestCommand,
-      terminal,
-      ...(terminal && term !== undefined ? { env: { TERM: term } } : {}),
-    };
+    description.command = commandOf(guestCommand, terminal, flags.initrd);
   }
   return description;
-}
-
-function isDiskImage(path: string): boolean {
-  // A block device is never a kernel.
-  return (
-    statSync(path, { throwIfNoEntry: false })?.isBlockDevice() === true || identifyPath(path).role === "disk"
-  );
-}
-
-function parseHugePages(text: string): "none" | "transparent" | "hugetlb" {
-  if (text === "none" || text === "transparent" || text === "hugetlb") return text;
-  throw new UsageError(`--huge-pages: "${text}" is not one of none, transparent, hugetlb`);
-}
-
-function parseConsole(text: string): "serial" | "virtio" {
-  if (text === "serial" || text === "virtio") return text;
-  throw new UsageError(`--console: "${text}" is not one of serial, virtio`);
 }

@@ -2,6 +2,7 @@
 /** Entry point of `tsvm`: commands are loaded only when they are asked for. */
 import { Command, CommanderError } from "commander";
 import { warmUpWorkers } from "../machine/worker-pool.ts";
+import { addDefinitionCommands } from "./definition/register.ts";
 import { formatError } from "./errors.ts";
 import { ExitCode } from "./exit-codes.ts";
 import { version } from "../version.ts";
@@ -11,7 +12,8 @@ Examples:
   tsvm boot                              a shell in the bundled Linux (Ctrl-A x leaves)
   tsvm boot -- uname -a                  run one command, with its output and exit status
   tsvm boot -m 1G -c 2 disk.img          boot the system on a disk image with its own kernel
-  tsvm boot bzImage -i initrd.img        boot a kernel of your own`;
+  tsvm boot bzImage -i initrd.img        boot a kernel of your own
+  tsvm boot web.yaml                     boot what a definition file describes`;
 
 const { own, guestCommand } = splitArguments(process.argv.slice(2));
 // A thread takes longer to start than everything else here: have it start while the rest loads.
@@ -57,7 +59,7 @@ function buildProgram(done: (status: number) => void): Command {
 
   program
     .command("boot [file]")
-    .description("boot a kernel or a disk image; without FILE, the bundled Linux")
+    .description("boot a kernel, a disk image or a definition file; without FILE, the bundled Linux")
     .usage("[options] [FILE] [-- COMMAND...]")
     .option(
       "-k, --kernel <path>",
@@ -73,9 +75,12 @@ function buildProgram(done: (status: number) => void): Command {
     )
     .option("--root <device>", "the guest's root, for example /dev/vda2 (default: from the partition table)")
     .option("-a, --append <text>", "add to the kernel command line", collect, [])
-    .option("-c, --cpus <n>", "number of virtual processors", "1")
-    .option("-m, --memory <size>", "guest memory, for example 64M or 2G", "128M")
-    .option("--huge-pages <kind>", "back guest memory with huge pages: none, transparent or hugetlb", "none")
+    .option("-c, --cpus <n>", "number of virtual processors (default: 1)")
+    .option("-m, --memory <size>", "guest memory, for example 64M or 2G (default: 128M)")
+    .option(
+      "--huge-pages <kind>",
+      "back guest memory with huge pages: none (default), transparent or hugetlb",
+    )
     .option("--console <kind>", "console of a guest that boots by itself: serial, or virtio (hvc0)")
     .option("--read-only", "the guest may not write to its disks")
     .option("--overlay", "what the guest writes to its disks is gone at the end")
@@ -84,9 +89,10 @@ function buildProgram(done: (status: number) => void): Command {
     .option("-t, --timeout <time>", "end the machine after this time, for example 30s")
     .option(
       "--shutdown-timeout <time>",
-      "after SIGINT, SIGTERM or SIGHUP: press the power button and wait this long",
-      "30s",
+      "after SIGINT, SIGTERM or SIGHUP: press the power button and wait this long (default: 30s)",
     )
+    .option("--vm <name>", "which VM of a definition file with several")
+    .option("--lenient", "of a definition file: go on without what tsvm lacks, with a warning")
     .option("--json", "print one JSON document about the run instead of the guest's output")
     .option("-v, --verbose", "show the kernel's messages and where the time went")
     .option("--debug", "show stack traces of errors")
@@ -104,6 +110,7 @@ function buildProgram(done: (status: number) => void): Command {
       const { doctorCommand } = await import("./doctor-command.ts");
       done(doctorCommand(options));
     });
+  addDefinitionCommands(program, done);
   addImageCommands(program.command("image").description("look into disk images, without mounting them"));
   return program;
 }

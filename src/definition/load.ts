@@ -1,8 +1,11 @@
 /** Reads definition files of all formats. */
 import type { VmDefinition } from "./definition.ts";
+import { readFirecracker } from "./firecracker/read.ts";
+import { readLibvirt } from "./libvirt/read.ts";
 import { readNative } from "./native/read.ts";
 import type { DefinitionProblem } from "./problem.ts";
 import { Problems } from "./problems.ts";
+import { recogniseFormat, type DefinitionFormat } from "./recognise.ts";
 import { readSource } from "./source.ts";
 import type { Variables } from "./variables.ts";
 
@@ -16,17 +19,26 @@ export interface DefinitionFile {
 
 export interface LoadOptions {
   /** By default what the file looks like. `yaml` is the native format, also as JSON. */
-  readonly format?: "yaml" | "libvirt" | "firecracker";
+  readonly format?: DefinitionFormat;
   /** What tsvm cannot carry out is a warning instead of an error. */
   readonly lenient?: boolean;
   /** What `${VAR}` stands for in the native format; the environment by default. */
   readonly variables?: Variables;
 }
 
+const READERS: Readonly<
+  Record<DefinitionFormat, (problems: Problems, variables: Variables) => readonly VmDefinition[]>
+> = {
+  yaml: readNative,
+  libvirt: readLibvirt,
+  firecracker: readFirecracker,
+};
+
 /** Reads the file at `path`, or standard input for `-`. Throws a DefinitionError, which carries every problem found at once. */
 export function loadDefinitions(path: string, options: LoadOptions = {}): DefinitionFile {
   const source = readSource(path);
   const problems = new Problems(source, options.lenient);
-  const definitions = readNative(problems, options.variables ?? process.env);
+  const format = options.format ?? recogniseFormat(source.text, path);
+  const definitions = READERS[format](problems, options.variables ?? process.env);
   return { path, definitions, warnings: problems.finish() };
 }

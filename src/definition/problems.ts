@@ -40,10 +40,14 @@ export class Problems {
     this.#add("warning", message, place, hint);
   }
 
-  /** What the file asks for and the machine would be without: an error, or with `lenient` a warning. */
-  lacking(message: string, place: Place = {}, hint = "--lenient goes on without it"): void {
-    if (this.#lenient) this.#add("warning", message, place);
-    else this.#add("error", message, place, hint);
+  /**
+   * What the file asks for and the machine would be without: an error, or with `lenient` a warning.
+   *
+   * @param instead What becomes of it then, as in "--lenient goes on without it".
+   */
+  lacking(message: string, place: Place = {}, instead = "goes on without it"): void {
+    if (this.#lenient) this.#add("warning", message, place, `tsvm ${instead}`);
+    else this.#add("error", message, place, `--lenient ${instead}`);
   }
 
   /** Throws a DefinitionError if there was an error; else the result is the warnings, in the order of the file. */

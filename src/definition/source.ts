@@ -1,5 +1,6 @@
 /** The text of a definition file, and where in it something stands. */
 import { closeSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { dirname, resolve } from "node:path";
 import { HEAD_SIZE, identifyFile } from "../boot/file-kind.ts";
 import { openBootFile, readAt } from "../boot/read-at.ts";
@@ -23,7 +24,6 @@ export class Source {
   /** As the user called it; `-` is standard input. */
   readonly path: string;
   readonly text: string;
-  /** What relative paths are relative to. */
   readonly directory: string;
   readonly #lineStarts: number[] = [0];
 
@@ -33,6 +33,11 @@ export class Source {
     this.directory = path === "-" ? process.cwd() : dirname(resolve(path));
     for (let at = text.indexOf("\n"); at !== -1; at = text.indexOf("\n", at + 1))
       this.#lineStarts.push(at + 1);
+  }
+
+  /** Relative paths are relative to the file; `~/` is the user's home, which no shell is there to expand. */
+  resolve(path: string): string {
+    return path.startsWith("~/") ? resolve(homedir(), path.slice(2)) : resolve(this.directory, path);
   }
 
   position(offset: number): Position {

@@ -1,4 +1,4 @@
-/** define, up, down: the VMs of a definition file. */
+/** up, down: the VMs of a definition file. */
 import { resolve } from "node:path";
 import type { VmDefinition } from "../../definition/definition.ts";
 import { formatProblems, loadDefinitions } from "../../definition/load.ts";
@@ -6,7 +6,6 @@ import { ManagerError } from "../../manager/errors.ts";
 import { Manager } from "../../manager/manager.ts";
 import { reversed } from "../../manager/order.ts";
 import { UsageError } from "../errors.ts";
-import { print } from "../output.ts";
 import { forEachVm, note } from "./each.ts";
 import { stopLimit, type StopFlags } from "./stop-limit.ts";
 
@@ -14,23 +13,8 @@ interface LoadFlags {
   readonly lenient?: boolean;
 }
 
-export interface DefineFlags extends LoadFlags {
-  readonly replace?: boolean;
-}
-
 export interface UpFlags extends LoadFlags {
   readonly recreate?: boolean;
-}
-
-/** Keeps all VMs of a file: each is looked at before the first is kept. */
-export async function defineCommand(file: string, flags: DefineFlags): Promise<void> {
-  const { definitions, source } = load(file, flags);
-  const { store } = new Manager();
-  const options = { source, replace: flags.replace === true };
-  store.checkDefinable(definitions, options);
-  for (const definition of definitions) {
-    print(`${definition.name}: ${await store.define(definition, options)}\n`);
-  }
 }
 
 /**

@@ -30,12 +30,6 @@ function verb(program: Command, usage: string, description: string): Command {
 
 function addFileCommands(program: Command, done: Done): void {
   const load = (): Promise<typeof import("./file-commands.ts")> => import("./file-commands.ts");
-  verb(program, "define <file>", "keep the VMs of a definition file, without starting them")
-    .option("--replace", "give VMs that there are already their new definition, from their next start on")
-    .option("--lenient", "warn of what tsvm cannot carry out, instead of refusing it")
-    .action(async (file: string, flags: object) => {
-      await (await load()).defineCommand(file, flags);
-    });
   verb(
     program,
     "up <file> [name...]",

@@ -3,12 +3,8 @@
  * and booleans may come as text, because a variable is always text.
  */
 import * as z from "zod/mini";
+import { NAME, NAME_RULE, UUID } from "../names.ts";
 import { DURATION, SIZE } from "../quantities.ts";
-
-/** Letters, digits, `_`, `.` and `-`; safe as a file name and a host name. */
-export const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
-export const NAME_RULE = "letters, digits, _, . and -, at most 63, the first one a letter or digit";
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /** A mapping with these keys and no others. Its complaint about others is the list of its keys, for suggestions. */
 export function object<Shape extends z.core.$ZodLooseShape>(
@@ -20,9 +16,13 @@ export function object<Shape extends z.core.$ZodLooseShape>(
 }
 
 /** Control characters have no business in a definition; a line break has, in a description. */
-export const text = z.string().check(z.regex(/^[^\x00-\x1f\x7f]*$/, "has control characters"));
-export const longText = z.string().check(z.regex(/^[^\x00-\x08\x0b-\x1f\x7f]*$/, "has control characters"));
-export const path = z.string().check(z.regex(/^[^\x00-\x1f\x7f]+$/, "is no path"));
+export const text = z
+  .string()
+  .check(z.regex(/^[^\x00-\x1f\x7f\p{Cs}\ufffe\uffff]*$/u, "has control characters"));
+export const longText = z
+  .string()
+  .check(z.regex(/^[^\x00-\x08\x0b-\x1f\x7f\p{Cs}\ufffe\uffff]*$/u, "has control characters"));
+export const path = z.string().check(z.regex(/^[^\x00-\x1f\x7f\p{Cs}\ufffe\uffff]+$/u, "is no path"));
 export const name = z.string().check(z.regex(NAME, `is no name: ${NAME_RULE}`));
 export const uuid = z
   .string()

@@ -5,7 +5,7 @@ import { Tree, parseTree } from "../tree/parse-tree.ts";
 import { interpolator, type Variables } from "../variables.ts";
 import { checkDependencies } from "./dependencies.ts";
 import { explainIssues } from "./explain.ts";
-import { NAME, NAME_RULE } from "./leaves.ts";
+import { NAME, NAME_RULE } from "../names.ts";
 import { fileSchema, singleSchema, VERSION, type NativeVm } from "./schema.ts";
 import { toDefinition } from "./to-definition.ts";
 

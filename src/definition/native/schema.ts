@@ -4,6 +4,7 @@
  * The names are those of MachineDescription, so that a file and a program say the same in the same words.
  */
 import * as z from "zod/mini";
+import { RESTART } from "../restart.ts";
 import { count, duration, flag, longText, name, object, path, rate, size, text, uuid } from "./leaves.ts";
 
 /** The version of the format that this tsvm reads and writes. */
@@ -102,14 +103,7 @@ const vmShape = {
     "Run this instead of a shell or the disk's own init. A text is run by sh -c.",
   ),
   restart: about(
-    z
-      .string()
-      .check(
-        z.regex(
-          /^(no|always|unless-stopped|on-failure(:[1-9]\d{0,8})?)$/,
-          "must be no, on-failure, on-failure:N, always or unless-stopped",
-        ),
-      ),
+    z.string().check(z.regex(RESTART, "must be no, on-failure, on-failure:N, always or unless-stopped")),
     "When a background VM is started again: no (default), on-failure, on-failure:N (at most N times), always, unless-stopped.",
   ),
   stopTimeout: about(

@@ -1,6 +1,4 @@
 /** A VM of the native format as a definition: units to numbers, paths to absolute ones. */
-import { homedir } from "node:os";
-import { resolve } from "node:path";
 import type {
   CommandDescription,
   DiskDescription,
@@ -9,9 +7,11 @@ import type {
   RateLimit,
 } from "../../machine/description.ts";
 import { checkMachine } from "../check-machine.ts";
-import type { RestartPolicy, VmDefinition } from "../definition.ts";
+import type { VmDefinition } from "../definition.ts";
+import { given } from "../given.ts";
 import type { Problems } from "../problems.ts";
 import { parseDuration, parseSize } from "../quantities.ts";
+import { parseRestart } from "../restart.ts";
 import type { Tree } from "../tree/parse-tree.ts";
 import type { NativeDisk, NativeRateLimit, NativeVm } from "./schema.ts";
 
@@ -27,7 +27,7 @@ export const DEFAULT_MEMORY = 128 * 2 ** 20;
 
 export function toDefinition(name: string, vm: NativeVm, context: Context): VmDefinition {
   const { path, tree, problems } = context;
-  const machine = toMachine(name, vm, problems.source.directory);
+  const machine = toMachine(name, vm, (text) => problems.source.resolve(text));
   checkMachine(machine, problems, (...keys) => tree.at([...path, ...keys]));
   const { title, description, uuid, labels, restart, stopTimeout, dependsOn } = vm;
   return {
@@ -36,15 +36,14 @@ export function toDefinition(name: string, vm: NativeVm, context: Context): VmDe
     ...(uuid === undefined ? {} : { uuid: uuid.toLowerCase() }),
     ...given({ title, description, labels }),
     machine,
-    ...(restart === undefined ? {} : { restart: toRestart(restart) }),
+    ...(restart === undefined ? {} : { restart: parseRestart(restart)! }),
     ...(stopTimeout === undefined ? {} : { stopTimeout: parseDuration(stopTimeout)! }),
     ...given({ dependsOn }),
   };
 }
 
-function toMachine(name: string, vm: NativeVm, directory: string): MachineDescription {
+function toMachine(name: string, vm: NativeVm, file: (path: string) => string): MachineDescription {
   const { hugePages, bootEntry, root, rootDevice, console, kernel, initrd, append, disks, command } = vm;
-  const file = (path: string): string => absolute(directory, path);
   return {
     name,
     cpus: vm.cpus === undefined ? DEFAULT_CPUS : Number(vm.cpus),
@@ -105,16 +104,6 @@ function toCommand(command: NonNullable<NativeVm["command"]>): CommandDescriptio
   return { argv, ...given({ env, cwd }), ...flags({ terminal }) };
 }
 
-function toRestart(text: string): RestartPolicy {
-  const [policy, retries] = text.split(":") as [RestartPolicy["policy"], string | undefined];
-  return retries === undefined ? { policy } : { policy, maxRetries: Number(retries) };
-}
-
-/** Also with `~/` for the user's home, which no shell is there to expand. */
-function absolute(directory: string, path: string): string {
-  return path.startsWith("~/") ? resolve(homedir(), path.slice(2)) : resolve(directory, path);
-}
-
 type Flag = NonNullable<NativeVm["acpi"]>;
 
 function isTrue(flag: Flag): boolean {
@@ -127,11 +116,4 @@ function flags<K extends string>(all: Record<K, Flag | undefined>): Partial<Reco
   return Object.fromEntries(
     entries.flatMap(([key, flag]) => (flag === undefined ? [] : [[key, isTrue(flag)]])),
   ) as Partial<Record<K, boolean>>;
-}
-
-/** Without the properties that are undefined. */
-function given<T extends object>(all: T): { [K in keyof T]?: NonNullable<T[K]> } {
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: NonNullable<T[K]>;
-  };
 }

@@ -94,6 +94,9 @@ function argumentValue(argument: Argument, command: string): Value {
     case "name":
       return { kind: "vm", query: QUERIES[command] ?? "--all --quiet" };
     case "file":
+    case "files":
+    case "from":
+    case "to":
     case "image":
       return { kind: "file" };
     case "shell":

@@ -1,0 +1,69 @@
+/** The options of `tsvm boot`, and what more than one way to boot makes of them. */
+import type { CommandDescription, MachineDescription } from "../machine/description.ts";
+import { UsageError } from "./errors.ts";
+import { parseCount, parseSize } from "./values.ts";
+
+/** What commander hands over; `--no-console` makes `console` false. */
+export interface BootFlags {
+  kernel?: string;
+  entry?: string;
+  initrd?: string;
+  root?: string;
+  disk: string[];
+  append: string[];
+  cpus?: string;
+  memory?: string;
+  hugePages?: string;
+  console?: string | boolean;
+  readOnly?: boolean;
+  overlay?: boolean;
+  acpi: boolean;
+  timeout?: string;
+  shutdownTimeout?: string;
+  vm?: string;
+  lenient?: boolean;
+  json?: boolean;
+  verbose?: boolean;
+  debug?: boolean;
+}
+
+/** Processors and memory, as far as the flags say. Throws UsageError. */
+export function sizeFlags({ cpus, memory, hugePages }: BootFlags): Partial<MachineDescription> {
+  return {
+    ...(cpus === undefined ? {} : { cpus: parseCount("--cpus", cpus) }),
+    ...(memory === undefined ? {} : { memory: parseSize("--memory", memory) }),
+    ...(hugePages === undefined ? {} : { hugePages: parseHugePages(hugePages) }),
+  };
+}
+
+/** What stands after `--`, on the terminal or apart from it. Throws UsageError. */
+export function commandOf(
+  guestCommand: string[],
+  terminal: boolean,
+  initrd: string | undefined,
+): CommandDescription {
+  if (guestCommand.length === 0)
+    throw new UsageError("no command after --", "leave out -- for an interactive shell");
+  if (initrd !== undefined) {
+    throw new UsageError(
+      "a command after -- needs tsvm's own init, which --initrd replaces",
+      "give only one of them",
+    );
+  }
+  return { argv: guestCommand, ...terminalOf(terminal) };
+}
+
+export function terminalOf(terminal: boolean): Pick<CommandDescription, "terminal" | "env"> {
+  const term = process.env.TERM;
+  return { terminal, ...(terminal && term !== undefined ? { env: { TERM: term } } : {}) };
+}
+
+function parseHugePages(text: string): "none" | "transparent" | "hugetlb" {
+  if (text === "none" || text === "transparent" || text === "hugetlb") return text;
+  throw new UsageError(`--huge-pages: "${text}" is not one of none, transparent, hugetlb`);
+}
+
+export function parseConsole(text: string): "serial" | "virtio" {
+  if (text === "serial" || text === "virtio") return text;
+  throw new UsageError(`--console: "${text}" is not one of serial, virtio`);
+}

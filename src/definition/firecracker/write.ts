@@ -1,0 +1,120 @@
+/** A definition as Firecracker's JSON configuration. What cannot be said is told. */
+import type { DiskDescription, MachineDescription } from "../../machine/description.ts";
+import type { VmDefinition } from "../definition.ts";
+import { joinCommandLine } from "../kernel-parameters.ts";
+import type { Problems } from "../problems.ts";
+import { tellUnsaid } from "../unsaid.ts";
+import { writeBucket } from "./rate-limits.ts";
+import type { FirecrackerConfig, FirecrackerDrive } from "./schema.ts";
+
+const MiB = 2 ** 20;
+const FORMAT = "Firecracker's configuration";
+const NOT_SAID = [
+  "command",
+  "root",
+  "bootEntry",
+  "console",
+  "acpi",
+  "uuid",
+  "title",
+  "description",
+  "labels",
+  "restart",
+  "stopTimeout",
+  "dependsOn",
+] as const;
+const MOST_CPUS = 32;
+
+/** The format of every disk must be known. */
+export function writeFirecracker(definition: VmDefinition, problems: Problems): string {
+  const { machine } = definition;
+  const { cpus, memory, kernel, initrd, disks = [], hugePages } = machine;
+  tellUnsaid(definition, FORMAT, NOT_SAID, problems);
+  if (hugePages === "transparent")
+    problems.lacking(`hugePages: ${FORMAT} has no transparent ones`, { element: "hugePages" });
+  if (kernel === undefined) {
+    problems.error(`${FORMAT} needs a kernel, and cannot name the bundled one or that of a disk`, {
+      element: "kernel",
+    });
+  }
+  if (cpus > MOST_CPUS) problems.error(`cpus: Firecracker has ${MOST_CPUS} at most`, { element: "cpus" });
+  if (memory % MiB !== 0)
+    problems.lacking("memory: Firecracker counts whole MiB", { element: "memory" }, "rounds it up");
+  const root = rootOf(machine);
+  const config: FirecrackerConfig = {
+    "boot-source": {
+      kernel_image_path: kernel ?? "",
+      ...(initrd === undefined ? {} : { initrd_path: initrd }),
+      // Firecracker adds the root device itself.
+      boot_args: joinCommandLine(machine, root === undefined),
+    },
+    drives: disks.map((disk, index) => writeDrive(disk, index, index === 0 ? root : undefined, problems)),
+    "machine-config": {
+      vcpu_count: cpus,
+      mem_size_mib: Math.ceil(memory / MiB),
+      ...(hugePages === "hugetlb" ? { huge_pages: "2M" } : {}),
+    },
+    // A machine of tsvm has one in any case.
+    entropy: {},
+  };
+  return `${JSON.stringify(config, null, 2)}\n`;
+}
+
+/** How the first drive is the root device, if that can be said of it. */
+function rootOf({ rootDevice, disks = [] }: MachineDescription): { partuuid?: string } | undefined {
+  if (disks.length === 0) return undefined;
+  if (rootDevice === "/dev/vda") return {};
+  return rootDevice?.startsWith("PARTUUID=") === true
+    ? { partuuid: rootDevice.slice("PARTUUID=".length) }
+    : undefined;
+}
+
+function writeDrive(
+  disk: DiskDescription,
+  index: number,
+  root: { partuuid?: string } | undefined,
+  problems: Problems,
+): FirecrackerDrive {
+  const { path, readOnly = false, overlay, ephemeral, format, serial, cache, rateLimits = {} } = disk;
+  const element = `disks[${index}]`;
+  if (format === "qcow2") {
+    problems.error(
+      `disk ${path}: Firecracker reads raw images only`,
+      { element },
+      `convert it: qemu-img convert -O raw ${path} NEW`,
+    );
+  }
+  const unsaid = {
+    overlay: overlay === true,
+    ephemeral: ephemeral === true,
+    serial: serial !== undefined,
+    "cache: none": cache === "none",
+  };
+  for (const [key, said] of Object.entries(unsaid)) {
+    if (said) problems.lacking(`disk ${path}: ${key}: ${FORMAT} has no words for it`, { element });
+  }
+  const { total, read, write } = rateLimits;
+  if (read !== undefined || write !== undefined) {
+    problems.lacking(`disk ${path}: ${FORMAT} limits reads and writes together only`, { element });
+  }
+  const bandwidth = writeBucket(total?.bytesPerSecond, total?.bytesBurst);
+  const ops = writeBucket(total?.operationsPerSecond, total?.operationsBurst);
+  return {
+    drive_id: index === 0 && root !== undefined ? "rootfs" : `drive${index}`,
+    path_on_host: path,
+    is_root_device: root !== undefined,
+    ...root,
+    is_read_only: readOnly,
+    ...(cache === undefined || cache === "none"
+      ? {}
+      : { cache_type: cache === "unsafe" ? "Unsafe" : "Writeback" }),
+    ...(bandwidth === undefined && ops === undefined
+      ? {}
+      : {
+          rate_limiter: {
+            ...(bandwidth === undefined ? {} : { bandwidth }),
+            ...(ops === undefined ? {} : { ops }),
+          },
+        }),
+  };
+}
