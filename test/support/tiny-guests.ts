@@ -60,6 +60,24 @@ export const ECHO_LINE = Uint8Array.from([
   ...RESET,
 ]);
 
+/** Waits for interrupts that never come: costs nothing. */
+export const IDLE = Uint8Array.from([0xfb, 0xf4, 0xeb, 0xfd]); // sti; again: hlt; jmp again
+
+/** Prints every byte that it reads from the serial port. */
+export const ECHO = Uint8Array.from([
+  ...[0x66, 0xba, 0xfd, 0x03], // again: mov dx, line status
+  ...[0xec, 0xa8, 0x01, 0x74, 0xf7], // in al, dx; test al, 1; jz again
+  ...SERIAL_PORT,
+  ...[0xec, 0xee], // in al, dx; out dx, al
+  ...[0xeb, 0xef], // jmp again
+]);
+
+/** Prints a text, then waits for ever. */
+export function printAndIdle(text: string): Uint8Array {
+  const print = [...Buffer.from(text, "latin1")].flatMap((byte) => [0xb0, byte, 0xee]);
+  return Uint8Array.from([...SERIAL_PORT, ...print, ...IDLE]);
+}
+
 /** `aesenc xmm0, xmm1` after CR4.OSFXSR has been set: neither a software KVM's emulator nor tsvm has it. */
 export const UNSUPPORTED = Uint8Array.from([
   ...[0x0f, 0x20, 0xe0], // mov eax, cr4
@@ -117,6 +135,8 @@ export const OBEYS_POWER_BUTTON = Uint8Array.from([
 ]);
 /** Takes notice of the power button, prints "b" and goes on. */
 export const DECLINES_POWER_BUTTON = Uint8Array.from([...READY, ...AWAIT_EVENT, ...print(0x62), ...SPIN]);
+/** Says that it has read the tables, and resets as a system does that boots again. */
+export const REBOOTS = Uint8Array.from([...READY, ...outByte(RESET_REGISTER, 1), ...SPIN]);
 /** Prints "!" and knows nothing of ACPI. */
 export const ONE_BYTE_AND_SPIN = Uint8Array.from([...print(0x21), ...SPIN]);
 /** Has read its tables, and never looks at the button. */
