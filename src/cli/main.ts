@@ -17,7 +17,7 @@ Examples:
 
 const { own, guestCommand } = splitArguments(process.argv.slice(2));
 // A thread takes longer to start than everything else here: have it start while the rest loads.
-if (own[0] === "boot" && !own.includes("--help") && !own.includes("-h")) warmUpWorkers(1);
+if (own[0] === "boot" && !["--help", "-h", "--detach"].some((flag) => own.includes(flag))) warmUpWorkers(1);
 
 void main();
 
@@ -91,6 +91,8 @@ function buildProgram(done: (status: number) => void): Command {
       "--shutdown-timeout <time>",
       "after SIGINT, SIGTERM or SIGHUP: press the power button and wait this long (default: 30s)",
     )
+    .option("--detach", "run it in the background, and print its name; see tsvm ps, console, logs, stop")
+    .option("--name <name>", "its name there")
     .option("--vm <name>", "which VM of a definition file with several")
     .option("--lenient", "of a definition file: go on without what tsvm lacks, with a warning")
     .option("--json", "print one JSON document about the run instead of the guest's output")

@@ -49,7 +49,8 @@ export function endStatus(report: StopReport, commandMode: boolean): number {
 /** Why a machine ended that did not end well by itself; undefined for a good end, and for an error, which speaks for itself. */
 export function endMessage({ reason, command, panic }: StopReport): string | undefined {
   if (reason === "panic") return `guest: ${panic!}`;
-  if (reason === "triple-fault") return "the guest ended in a triple fault (it could not handle an exception)";
+  if (reason === "triple-fault")
+    return "the guest ended in a triple fault (it could not handle an exception)";
   if (command?.kind === "not-started") return `guest: ${command.message}`;
   return undefined;
 }

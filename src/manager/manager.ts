@@ -2,6 +2,7 @@
 import { rmSync } from "node:fs";
 import type { VmDefinition } from "../definition/definition.ts";
 import type { MonitorClient } from "./client.ts";
+import { END_PATIENCE_MS, endVm, KILL_PATIENCE_MS, KILLED_STATUS, untilFree } from "./end.ts";
 import { ManagerError } from "./errors.ts";
 import { appendEvent } from "./events.ts";
 import { launch } from "./launch.ts";
@@ -9,6 +10,7 @@ import type { Step } from "./order.ts";
 import type { MonitorStats } from "./protocol.ts";
 import { notRunning, reach } from "./reach.ts";
 import { isAlive, type ExitRecord, type VmRecord } from "./record.ts";
+import { DEFAULT_STOP_TIMEOUT_MS } from "./stop-timeout.ts";
 import { VmStore, type Defined, type DefineOptions } from "./store.ts";
 import { summarize, type VmSummary } from "./summary.ts";
 import type { Vm } from "./vm.ts";
@@ -17,10 +19,6 @@ export type Started =
   { readonly already: true } | { readonly already: false; readonly warnings: readonly string[] };
 
 const POLL_MS = 10;
-/** A monitor needs this long at most to end, once its machine has. */
-const END_PATIENCE_MS = 10_000;
-const KILL_PATIENCE_MS = 5000;
-const SIGKILL_STATUS = 137;
 
 export class Manager {
   readonly store: VmStore;
@@ -64,14 +62,16 @@ export class Manager {
     const vm = this.store.get(name);
     if (!vm.isHeld) return undefined;
     const limit = timeout ?? vm.readDefinition().definition.stopTimeout ?? DEFAULT_STOP_TIMEOUT_MS;
-    return this.#end(vm, limit + END_PATIENCE_MS, (client) => client.request("stop", { timeout: limit }));
+    return endVm(vm, this.store.paths.state, limit + END_PATIENCE_MS, (client) =>
+      client.request("stop", { timeout: limit }),
+    );
   }
 
   /** Ends it as if its power was cut; the monitor as well, where that does not answer. Throws if it does not run. */
   async kill(name: string): Promise<ExitRecord> {
     const vm = this.store.get(name);
     if (!vm.isHeld) throw notRunning(name);
-    return this.#end(vm, KILL_PATIENCE_MS, (client) =>
+    return endVm(vm, this.store.paths.state, KILL_PATIENCE_MS, (client) =>
       client.request("stop", { force: true }, KILL_PATIENCE_MS),
     );
   }
@@ -119,7 +119,7 @@ export class Manager {
     while (vm.isHeld) {
       const client = await reach(vm).catch(() => undefined);
       await (client?.closed ?? pause(END_INTERVAL_MS));
-      if (client !== undefined) await this.#untilFree(vm, END_PATIENCE_MS);
+      if (client !== undefined) await untilFree(vm, END_PATIENCE_MS);
     }
     const { exit } = vm.standing().record;
     if (exit === undefined) {
@@ -181,73 +181,6 @@ export class Manager {
     }
   }
 
-  /** Asks the monitor to end the VM, and ends the monitor if it has not done so in time. */
-  async #end(
-    vm: Vm,
-    patience: number,
-    ask: (client: MonitorClient) => Promise<unknown>,
-  ): Promise<ExitRecord> {
-    const end = performance.now() + patience;
-    let client: MonitorClient | undefined;
-    try {
-      client = await reach(vm, Math.min(patience, KILL_PATIENCE_MS));
-      await ask(client);
-      await Promise.race([client.closed, pause(end - performance.now())]);
-    } catch (error) {
-      // One that cannot be talked to is ended all the same.
-      if (!(error instanceof ManagerError)) throw error;
-      if (error.code === "ERR_STATE_VERSION") throw error;
-    } finally {
-      client?.close();
-    }
-    if (await this.#untilFree(vm, Math.max(1000, Math.min(end - performance.now(), END_PATIENCE_MS)))) {
-      const { exit } = vm.standing().record;
-      if (exit !== undefined) return exit;
-    }
-    return this.#killMonitor(vm);
-  }
-
-  async #killMonitor(vm: Vm): Promise<ExitRecord> {
-    const { pid } = vm.standing();
-    if (pid === 0) {
-      throw new ManagerError(
-        "ERR_MONITOR",
-        `${vm.name}: its monitor runs in another PID namespace`,
-        "end it from there",
-      );
-    }
-    if (pid !== undefined) killProcess(pid);
-    if (!(await this.#untilFree(vm, END_PATIENCE_MS))) {
-      throw new ManagerError("ERR_MONITOR", `${vm.name}: process ${pid}, its monitor, cannot be killed`);
-    }
-    const lock = await vm.lock();
-    try {
-      const message = "its monitor did not answer, and was killed";
-      const exit: ExitRecord = { reason: "killed", status: SIGKILL_STATUS, message, at: Date.now() };
-      const { record } = vm.standing();
-      vm.writeRecord({ ...record, state: "stopped", since: exit.at, stoppedByUser: true, exit });
-      appendEvent(this.store.paths.state, {
-        vm: vm.name,
-        event: "exit",
-        reason: exit.reason,
-        status: exit.status,
-      });
-      return exit;
-    } finally {
-      lock.release();
-    }
-  }
-
-  /** False if the monitor is still there after `patience` ms. */
-  async #untilFree(vm: Vm, patience: number): Promise<boolean> {
-    const end = performance.now() + patience;
-    while (vm.isHeld) {
-      if (performance.now() > end) return false;
-      await pause(POLL_MS);
-    }
-    return true;
-  }
-
   /** A monitor that has said its last word is as good as gone. */
   async #untilSettled(vm: Vm): Promise<void> {
     const end = performance.now() + END_PATIENCE_MS;
@@ -264,7 +197,7 @@ export class Manager {
       vm: vm.name,
       event: "exit",
       reason: "lost",
-      status: SIGKILL_STATUS,
+      status: KILLED_STATUS,
     });
   }
 
@@ -280,7 +213,6 @@ export class Manager {
   }
 }
 
-export const DEFAULT_STOP_TIMEOUT_MS = 30_000;
 const END_INTERVAL_MS = 200;
 
 /** Undefined for a damaged file: the next start writes a new one. Throws for a newer version's. */
@@ -290,14 +222,6 @@ function readable(vm: Vm): VmRecord | undefined {
   } catch (error) {
     if (error instanceof ManagerError && error.code === "ERR_STATE_DAMAGED") return undefined;
     throw error;
-  }
-}
-
-function killProcess(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // It has just ended.
   }
 }
 

@@ -164,8 +164,8 @@ export class VmStore {
       rmSync(path, { recursive: true, force: true });
       const { code } = error as NodeJS.ErrnoException;
       if (code === "ENOTEMPTY" || code === "EEXIST") return false;
-      if (error instanceof ManagerError) throw error;
-      throw directoryError("cannot be written", this.#vms, error);
+      // Nobody knows the directory that it was to be made in.
+      throw directoryError("cannot be written", this.#vms, (error as Error).cause ?? error);
     }
   }
 

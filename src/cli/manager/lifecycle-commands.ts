@@ -1,4 +1,5 @@
 /** start, stop, kill, restart, pause, resume, rm, wait. Each prints the names of the VMs that it has done something to. */
+import { ManagerError } from "../../manager/errors.ts";
 import { Manager } from "../../manager/manager.ts";
 import { reversed, type Step } from "../../manager/order.ts";
 import { UsageError } from "../errors.ts";
@@ -28,8 +29,21 @@ export async function startCommand(
     return attach === true && name === names[0] ? undefined : name;
   });
   if (attach !== true || status !== 0) return status;
+  return attachTo(manager, names[0]!);
+}
+
+/** Its console, or where it has ended by now, all that it has shown. */
+async function attachTo(manager: Manager, name: string): Promise<number> {
   const { consoleCommand } = await import("./console-command.ts");
-  return consoleCommand(names[0]!, { scrollback: true });
+  try {
+    return await consoleCommand(name, { scrollback: true });
+  } catch (error) {
+    if (!(error instanceof ManagerError && error.code === "ERR_VM_NOT_RUNNING")) throw error;
+    const { startedAt = 0 } = manager.store.get(name).readRecord();
+    const { logsCommand } = await import("./logs-command.ts");
+    await logsCommand(name, { since: new Date(startedAt).toISOString(), events: false });
+    return (await manager.wait(name)).status;
+  }
 }
 
 /** Those that depend on others first. */

@@ -13,6 +13,8 @@ export interface StopIntent {
   readonly force: boolean;
   /** ms that the guest got. */
   readonly timeout: number;
+  /** The command in the guest was sent SIGTERM. */
+  readonly signaled: boolean;
 }
 
 export function exitRecord(
@@ -25,7 +27,7 @@ export function exitRecord(
   if (reason === "stopped") {
     const status = signalStatus(SIGKILL);
     if (intent?.force === true) return { reason: "killed", status, at };
-    return { reason: "forced", status, message: forced(report, commandMode, intent), powerButton, at };
+    return { reason: "forced", status, message: forced(report, intent), powerButton, at };
   }
   const message = error?.message ?? endMessage(report);
   const hint = error?.hint;
@@ -51,9 +53,9 @@ export function failureRecord(error: unknown): ExitRecord {
   };
 }
 
-function forced({ powerButton }: StopReport, commandMode: boolean, intent: StopIntent | undefined): string {
+function forced({ powerButton }: StopReport, intent: StopIntent | undefined): string {
   const limit = `${(intent?.timeout ?? 0) / 1000} s`;
-  if (commandMode) return `the command was still there ${limit} after SIGTERM`;
+  if (intent?.signaled === true) return `the command was still there ${limit} after SIGTERM`;
   if (powerButton === "ignored") return `the guest ignored its power button for ${limit}`;
   if (powerButton === "noticed") return `the guest was still there ${limit} after its power button`;
   return "the guest knows of no power button";

@@ -3,27 +3,28 @@ import type { VmDefinition } from "../../definition/definition.ts";
 import { Machine } from "../../machine/machine.ts";
 import type { StopReport } from "../../machine/report.ts";
 import { ManagerError } from "../errors.ts";
-import { appendEvent, type VmEvent } from "../events.ts";
-import type { LogWriter } from "../log/log-writer.ts";
 import type { MonitorStats, MonitorStatus } from "../protocol.ts";
-import type { ExitRecord, VmRecord, VmState } from "../record.ts";
-import type { Vm } from "../vm.ts";
-import type { ConsoleHub } from "./console-hub.ts";
+import type { ExitRecord, VmState } from "../record.ts";
+import { DEFAULT_STOP_TIMEOUT_MS } from "../stop-timeout.ts";
 import { exitRecord, failureRecord, type StopIntent } from "./exit-record.ts";
+import { RecordKeeper, type RecordPlaces } from "./record-keeper.ts";
 import type { Controlled } from "./requests.ts";
 import { Restarts } from "./restarts.ts";
 import { monitorStats } from "./stats.ts";
 
-export const DEFAULT_STOP_TIMEOUT_MS = 30_000;
 const SIGTERM = 15;
 
-export interface MonitorParts {
-  readonly vm: Vm;
-  /** The state directory. */
-  readonly state: string;
+export interface MonitorParts extends RecordPlaces {
   readonly definition: VmDefinition;
-  readonly log: LogWriter;
-  readonly console: ConsoleHub;
+}
+
+interface StopRequest {
+  /** ms; by default the definition's. */
+  readonly timeout?: number | undefined;
+  /** At once. */
+  readonly force: boolean;
+  /** Not so where the host goes down. */
+  readonly byUser?: boolean;
 }
 
 /** What the first start came to. */
@@ -34,7 +35,7 @@ export interface Started {
 export class Monitor implements Controlled {
   readonly #parts: MonitorParts;
   readonly #restarts: Restarts;
-  #record: VmRecord;
+  readonly #keeper: RecordKeeper;
   #machine: Machine | undefined;
   #userland = false;
   #intent: StopIntent | undefined;
@@ -44,7 +45,7 @@ export class Monitor implements Controlled {
   constructor(parts: MonitorParts) {
     this.#parts = parts;
     this.#restarts = new Restarts(parts.definition.restart);
-    this.#record = { state: "starting", since: Date.now(), restarts: 0, stoppedByUser: false };
+    this.#keeper = new RecordKeeper(parts);
   }
 
   /**
@@ -54,8 +55,8 @@ export class Monitor implements Controlled {
   async run(started: (what: Started) => void): Promise<ExitRecord> {
     let exit: ExitRecord;
     for (let first = true; ; first = false) {
-      this.#enter("starting", { startedAt: Date.now(), restarts: this.#restarts.count });
-      this.#tell({ event: "start" });
+      this.#keeper.enter("starting", { startedAt: Date.now(), restarts: this.#restarts.count });
+      this.#keeper.tell({ event: "start" });
       const start = performance.now();
       let reboots = false;
       try {
@@ -68,13 +69,14 @@ export class Monitor implements Controlled {
       } catch (error) {
         exit = failureRecord(error);
         if (first) {
+          this.#tellExit(exit);
           this.#finish(exit);
           throw error;
         }
       } finally {
         this.#machine = undefined;
       }
-      this.#tell({ event: "exit", reason: exit.reason, status: exit.status, ...messageOf(exit) });
+      this.#tellExit(exit);
       const ranFor = performance.now() - start;
       const delay =
         this.#intent !== undefined
@@ -89,7 +91,7 @@ export class Monitor implements Controlled {
   }
 
   status(): MonitorStatus {
-    const { state, since, startedAt, restarts, exit } = this.#record;
+    const { state, since, startedAt, restarts, exit } = this.#keeper.record;
     return {
       state,
       since,
@@ -101,18 +103,12 @@ export class Monitor implements Controlled {
     };
   }
 
-  stop({
-    timeout,
-    force,
-    byUser = true,
-  }: {
-    timeout?: number | undefined;
-    force: boolean;
-    byUser?: boolean;
-  }): void {
+  stop({ timeout, force, byUser = true }: StopRequest): void {
     const limit = timeout ?? this.#parts.definition.stopTimeout ?? DEFAULT_STOP_TIMEOUT_MS;
-    this.#intent = { force: force || limit === 0, timeout: limit };
-    this.#record = { ...this.#record, stoppedByUser: byUser };
+    // Only a command that has started can be told.
+    const signaled = this.#parts.definition.machine.command !== undefined && this.#userland;
+    this.#intent = { force: force || limit === 0, timeout: limit, signaled };
+    this.#keeper.change({ stoppedByUser: byUser });
     this.#endWait?.();
     if (this.#machine !== undefined) this.#endMachine(this.#machine, this.#intent);
   }
@@ -120,15 +116,15 @@ export class Monitor implements Controlled {
   async pause(): Promise<void> {
     const machine = this.#runningMachine("running", "paused");
     await machine.pause();
-    this.#enter("paused");
-    this.#tell({ event: "paused" });
+    this.#keeper.enter("paused");
+    this.#keeper.tell({ event: "paused" });
   }
 
   async resume(): Promise<void> {
     const machine = this.#runningMachine("paused", "running");
     await machine.resume();
-    this.#enter("running");
-    this.#tell({ event: "resumed" });
+    this.#keeper.enter("running");
+    this.#keeper.tell({ event: "resumed" });
   }
 
   pressPowerButton(): boolean {
@@ -162,8 +158,7 @@ export class Monitor implements Controlled {
 
   /** Where the control socket is, from now on. */
   listensOn(socket: string): void {
-    this.#record = { ...this.#record, socket };
-    this.#save();
+    this.#keeper.change({ socket });
   }
 
   /** A failure of ours: the machine, if there is one, must not go on without a monitor. */
@@ -186,8 +181,8 @@ export class Monitor implements Controlled {
     this.#listen(machine);
     // It may have been asked to stop while it was made.
     if (this.#intent === undefined) {
-      this.#enter("running");
-      this.#tell({ event: "running" });
+      this.#keeper.enter("running");
+      this.#keeper.tell({ event: "running" });
     } else {
       this.#endMachine(machine, this.#intent);
     }
@@ -213,15 +208,15 @@ export class Monitor implements Controlled {
     });
   }
 
-  #endMachine(machine: Machine, { force, timeout }: StopIntent): void {
+  #endMachine(machine: Machine, { force, timeout, signaled }: StopIntent): void {
     clearTimeout(this.#stopTimer);
     if (force) {
       void machine.stop();
       return;
     }
-    this.#enter("stopping");
-    this.#tell({ event: "stopping" });
-    if (this.#parts.definition.machine.command !== undefined && this.#userland) {
+    this.#keeper.enter("stopping");
+    this.#keeper.tell({ event: "stopping" });
+    if (signaled) {
       // One that stands still would not hear of it.
       void machine.resume().catch(() => undefined);
       machine.signalCommand(SIGTERM);
@@ -239,8 +234,8 @@ export class Monitor implements Controlled {
 
   /** Waits before the next start; false if the VM is to stop instead. */
   async #waitToRestart(ms: number, exit: ExitRecord): Promise<boolean> {
-    this.#enter("restarting", { exit });
-    this.#tell({ event: "restarting" });
+    this.#keeper.enter("restarting", { exit });
+    this.#keeper.tell({ event: "restarting" });
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#endWait = resolve;
@@ -252,7 +247,7 @@ export class Monitor implements Controlled {
   }
 
   #runningMachine(needed: VmState, wanted: VmState): Machine {
-    const { state } = this.#record;
+    const { state } = this.#keeper.record;
     const { name } = this.#parts.definition;
     if (this.#machine !== undefined && state === needed) return this.#machine;
     const message = state === wanted ? `${name} is ${wanted} already` : `${name} is ${state}, not ${needed}`;
@@ -260,40 +255,11 @@ export class Monitor implements Controlled {
   }
 
   #finish(exit: ExitRecord): void {
-    if (this.#record.state === "stopped") return;
-    this.#enter("stopped", { exit });
+    if (this.#keeper.record.state === "stopped") return;
+    this.#keeper.enter("stopped", { exit });
   }
 
-  #enter(state: VmState, more: Partial<VmRecord> = {}): void {
-    this.#record = { ...this.#record, ...more, state, since: Date.now() };
-    this.#save();
-    this.#parts.console.tell(
-      state,
-      state === "stopped" || state === "restarting" ? this.#record.exit : undefined,
-    );
+  #tellExit({ reason, status, message }: ExitRecord): void {
+    this.#keeper.tell({ event: "exit", reason, status, ...(message === undefined ? {} : { message }) });
   }
-
-  /** A disk that is full must not end a VM: whoever asks the monitor hears the truth in any case. */
-  #save(): void {
-    try {
-      this.#parts.vm.writeRecord(this.#record);
-    } catch (error) {
-      this.#parts.log.event(error instanceof Error ? error.message : String(error));
-    }
-  }
-
-  #tell(event: Omit<VmEvent, "time" | "vm">): void {
-    const { state, vm, log } = this.#parts;
-    appendEvent(state, { vm: vm.name, ...event });
-    log.event(eventText(event));
-  }
-}
-
-function messageOf({ message }: ExitRecord): { message?: string } {
-  return message === undefined ? {} : { message };
-}
-
-function eventText({ event, reason, status, message }: Omit<VmEvent, "time" | "vm">): string {
-  if (event !== "exit") return event;
-  return `exit: ${reason}, status ${status}${message === undefined ? "" : `: ${message}`}`;
 }
