@@ -27,6 +27,16 @@ const common = {
   sourcesContent: false,
   logLevel: "warning",
 };
+// Parsers and schema of definition files are as large as all the rest, and few commands need them: a bundle of their own, which
+// is read when they do.
+const definitionApart = {
+  name: "definition-apart",
+  setup({ onResolve }) {
+    onResolve({ filter: /\/definition\/index\.ts$/ }, ({ kind }) =>
+      kind === "entry-point" ? undefined : { path: "./definition.cjs", external: true },
+    );
+  },
+};
 await Promise.all([
   // CommonJS starts faster: importing a built-in module as ESM makes Node touch all of its exports, and with
   // `fs` that loads the whole of streams.
@@ -36,7 +46,9 @@ await Promise.all([
       cli: "src/cli/main.ts",
       monitor: "src/manager/monitor/main.ts",
       worker: "src/machine/worker.ts",
+      definition: "src/definition/index.ts",
     },
+    plugins: [definitionApart],
     format: "cjs",
     outExtension: { ".js": ".cjs" },
     define: { "import.meta.url": "importMetaUrl" },

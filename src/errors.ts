@@ -15,3 +15,8 @@ export class TsvmError extends Error {
     this.hint = options.hint;
   }
 }
+
+/** Whether it is one of ours; also one of another bundle, which has a class of its own. */
+export function isTsvmError(error: unknown): error is TsvmError {
+  return error instanceof TsvmError || (error instanceof Error && "hint" in error && "code" in error);
+}

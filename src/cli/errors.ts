@@ -1,4 +1,4 @@
-import { TsvmError } from "../errors.ts";
+import { isTsvmError, TsvmError } from "../errors.ts";
 
 /** An argument that cannot be understood. */
 export class UsageError extends TsvmError {
@@ -10,7 +10,7 @@ export class UsageError extends TsvmError {
 
 /** What a user sees of an error: message, then what to do about it. */
 export function formatError(error: unknown, debug: boolean): string {
-  if (error instanceof TsvmError) {
+  if (isTsvmError(error)) {
     const hint = error.hint === undefined ? "" : `\n  → ${error.hint}`;
     const stack = debug ? `\n${describeStack(error)}` : "";
     return `tsvm: ${error.message}${hint}${stack}\n`;

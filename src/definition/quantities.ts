@@ -16,7 +16,7 @@ const TIME_UNITS: Readonly<Record<string, number>> = {
 };
 
 /** A number with `K`, `M`, `G` or `T` (powers of 1024, also as `MiB` or `MB`) or `B`. */
-export const SIZE = /^(\d+(?:\.\d+)?) ?(?:([KMGT])(?:i?B)?|B)$/i;
+export const SIZE = /^(\d+(?:\.\d+)?) ?(?:([KMGTkmgt])(?:i?[Bb])?|B)$/;
 /** A number with `ms`, `s`, `m`, `h` or `d`. */
 export const DURATION = /^(\d+(?:\.\d+)?) ?(ms|s|m|h|d)$/;
 

@@ -4,7 +4,7 @@ import { distance } from "fastest-levenshtein";
 export function nearest(word: string, known: readonly string[]): string | undefined {
   // Comparing long words costs their product, and no one misspells those.
   if (word.length > 64) return undefined;
-  const limit = word.length < 4 ? 1 : Math.max(2, Math.floor(word.length / 3));
+  const limit = word.length < 3 ? 1 : Math.max(2, Math.floor(word.length / 3));
   let best: string | undefined;
   let least = limit + 1;
   for (const candidate of known) {

@@ -1,5 +1,5 @@
 /** `tsvm boot FILE` with a definition file: the VM that it describes, and what the flags change. docs/cli.md. */
-import { formatProblems, loadDefinitions } from "../../definition/load.ts";
+import { formatProblems, loadDefinitions } from "../../definition/index.ts";
 import type { MachineDescription } from "../../machine/description.ts";
 import { commandOf, parseConsole, sizeFlags, terminalOf, type BootFlags } from "../boot-flags.ts";
 import { parseDisk } from "../values.ts";

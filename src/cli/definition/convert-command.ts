@@ -1,11 +1,15 @@
 /** `tsvm convert`: reads a definition in one format and writes it in another. */
 import { existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, extname, resolve } from "node:path";
-import { convertDefinitions, type TargetFormat } from "../../definition/convert.ts";
-import type { VmDefinition } from "../../definition/definition.ts";
-import { formatProblems, loadDefinitions } from "../../definition/load.ts";
-import { Problems } from "../../definition/problems.ts";
-import { Source } from "../../definition/source.ts";
+import {
+  convertDefinitions,
+  formatProblems,
+  loadDefinitions,
+  Problems,
+  Source,
+  type TargetFormat,
+  type VmDefinition,
+} from "../../definition/index.ts";
 import { TsvmError } from "../../errors.ts";
 import { UsageError } from "../errors.ts";
 import { print } from "../output.ts";

@@ -1,13 +1,14 @@
 /** `tsvm define`: checks definition files and, without `--check`, hands them to the manager. */
-import { printable } from "../../definition/problem.ts";
 import {
   DefinitionError,
   formatProblems,
+  jsonSchema,
   loadDefinitions,
+  missingFiles,
+  printable,
   type DefinitionFile,
   type DefinitionProblem,
-} from "../../definition/load.ts";
-import { missingFiles } from "../../definition/missing-files.ts";
+} from "../../definition/index.ts";
 import { UsageError } from "../errors.ts";
 import { print } from "../output.ts";
 import { storeDefinitions } from "./store-definitions.ts";
@@ -29,7 +30,6 @@ export async function defineCommand(
 ): Promise<number> {
   const { check, replace, lenient, schema, json } = options as DefineFlags;
   if (schema === true) {
-    const { jsonSchema } = await import("../../definition/native/json-schema.ts");
     print(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
     return 0;
   }

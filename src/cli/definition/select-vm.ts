@@ -1,5 +1,4 @@
-import type { VmDefinition } from "../../definition/definition.ts";
-import { didYouMean } from "../../definition/suggestion.ts";
+import { didYouMean, type VmDefinition } from "../../definition/index.ts";
 import { UsageError } from "../errors.ts";
 
 /** The one VM of a file, or the one that `--vm` names. Throws a UsageError that lists the names. */

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { formatProblems, loadDefinitions } from "../../definition/load.ts";
+import { formatProblems, loadDefinitions } from "../../definition/index.ts";
 import { ManagerError } from "../../manager/errors.ts";
 import { VmStore } from "../../manager/store.ts";
 import { print } from "../output.ts";

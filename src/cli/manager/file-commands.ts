@@ -1,7 +1,7 @@
 /** up, down: the VMs of a definition file. */
 import { resolve } from "node:path";
 import type { VmDefinition } from "../../definition/definition.ts";
-import { formatProblems, loadDefinitions } from "../../definition/load.ts";
+import { formatProblems, loadDefinitions } from "../../definition/index.ts";
 import { ManagerError } from "../../manager/errors.ts";
 import { Manager } from "../../manager/manager.ts";
 import { reversed } from "../../manager/order.ts";

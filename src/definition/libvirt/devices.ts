@@ -30,7 +30,7 @@ export function readDevices(domain: XmlElement, problems: Problems): Devices {
     for (const element of devices.all(name)) {
       const { model } = describe(element);
       element.skipContent();
-      problems.lacking(`<${name}>${model}: ${reason}`, element.place);
+      problems.lacking(`<${name}${model}>: ${reason}`, element.place);
     }
   }
   return { disks: disks.map(({ disk }) => disk), places: disks.map(({ place }) => place), console };
@@ -76,7 +76,7 @@ function tellOnce(elements: readonly XmlElement[], reason: string, problems: Pro
   }
   for (const [type, [first, ...more]] of kinds) {
     const times = more.length === 0 ? "" : `, ${more.length + 1} times`;
-    problems.warning(`<${first!.name}>${type}${times}: left out, as ${reason}`, first!.place);
+    problems.warning(`<${first!.name}${type}>${times}: left out, as ${reason}`, first!.place);
     for (const element of [first!, ...more]) element.skipContent();
   }
 }
@@ -145,7 +145,7 @@ function readWatchdog(devices: XmlElement, problems: Problems): void {
     const { model } = describe(watchdog);
     const action = watchdog.attribute("action");
     watchdog.skipContent();
-    const message = `<watchdog>${model}: tsvm has no watchdog yet`;
+    const message = `<watchdog${model}>: tsvm has no watchdog yet`;
     if (action === "none") problems.warning(message, watchdog.place);
     else problems.lacking(message, watchdog.place);
   }

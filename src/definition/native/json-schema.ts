@@ -1,5 +1,6 @@
 /** The JSON Schema of the native format, for editors: from the zod values, and a bit wider, for variables. */
 import * as z from "zod/mini";
+import { NAME } from "../names.ts";
 import { fileSchema, singleSchema } from "./schema.ts";
 
 type Schema = Record<string, unknown>;
@@ -9,40 +10,54 @@ const VARIABLE = { type: "string", pattern: "\\$\\{" };
 
 /** Draft 7, which every editor knows. */
 export function jsonSchema(): Schema {
+  // One document for both, so that they share what they have in common.
+  const made = z.toJSONSchema(z.union([fileSchema, singleSchema]), {
+    target: "draft-07",
+    io: "input",
+  }) as Schema;
+  const { $schema, definitions, anyOf } = allowVariables(made) as Schema;
+  const [several, single] = (anyOf as { properties: { vms?: Schema } }[]).map((schema) => ({
+    ...schema,
+    // At the top these are the author's own.
+    patternProperties: { "^x-": {} },
+  }));
+  // Left to us by the schema, so that what is in a VM with a bad name is looked at as well.
+  several!.properties.vms!.propertyNames = { type: "string", pattern: NAME.source };
   return {
-    $schema: "http://json-schema.org/draft-07/schema#",
+    $schema,
     title: "tsvm definition",
     description: "Virtual machines for tsvm: several under vms, or one at the top.",
     type: "object",
     if: { required: ["vms"] },
-    then: schemaOf(fileSchema),
-    else: schemaOf(singleSchema),
+    then: several,
+    else: single,
+    definitions,
   };
-}
-
-function schemaOf(schema: z.ZodMiniType): Schema {
-  const made = allowVariables(z.toJSONSchema(schema, { target: "draft-07", io: "input" })) as Schema;
-  delete made.$schema;
-  // `x-…` at the top is the author's own.
-  return { ...made, patternProperties: { "^x-": {} } };
 }
 
 function allowVariables(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(allowVariables);
   if (typeof value !== "object" || value === null) return value;
   const schema = value as Schema;
-  if (isLeafWithForm(schema)) {
-    const { description, ...form } = schema;
-    return { ...(description === undefined ? {} : { description }), anyOf: [form, VARIABLE] };
+  if (Array.isArray(schema.anyOf) && (schema.anyOf as Schema[]).some(hasForm)) {
+    return { ...schema, anyOf: [...(schema.anyOf as Schema[]).map(inner), VARIABLE] };
   }
-  return Object.fromEntries(Object.entries(schema).map(([key, inner]) => [key, allowVariables(inner)]));
+  if (!hasForm(schema)) return inner(schema);
+  const { description, ...form } = schema;
+  return { ...(description === undefined ? {} : { description }), anyOf: [form, VARIABLE] };
 }
 
-function isLeafWithForm({ type, pattern, enum: values }: Schema): boolean {
-  // The limits of a whole number are a pattern and an integer; a version is a number, and never a variable.
-  return (
-    (type === "string" && (pattern !== undefined || values !== undefined)) ||
-    type === "boolean" ||
-    type === "integer"
+/** What is in a schema, which itself stays as it is. */
+function inner(schema: Schema): Schema {
+  const entries = Object.entries(schema);
+  // The names of VMs are keys, and keys have no variables.
+  return Object.fromEntries(
+    entries.map(([key, value]) => [key, key === "propertyNames" ? value : allowVariables(value)]),
   );
+}
+
+/** Whether not every text fits. */
+function hasForm({ type, pattern, enum: values }: Schema): boolean {
+  if (type === "string") return pattern !== undefined || values !== undefined;
+  return type === "boolean" || type === "integer";
 }

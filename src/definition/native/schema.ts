@@ -133,6 +133,9 @@ export const singleSchema = object({
   ...vmShape,
 });
 
+// Said once in the JSON Schema.
+for (const [id, schema] of Object.entries({ disk, rateLimit, command })) z.globalRegistry.add(schema, { id });
+
 export type NativeVm = z.infer<typeof vmSchema>;
 export type NativeFile = z.infer<typeof fileSchema>;
 export type NativeSingle = z.infer<typeof singleSchema>;
