@@ -55,7 +55,7 @@ function kvmFindings(): Finding[] {
     return [failure("kvm", error)];
   }
   try {
-    kvm.createVm().close();
+    void kvm.createVm().close();
     const findings: Finding[] = [
       { topic: "kvm", verdict: "ok", text: `/dev/kvm works, up to ${vcpuLimit(kvm)} vCPUs in a machine` },
     ];

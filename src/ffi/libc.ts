@@ -5,7 +5,7 @@
  *
  * Calls return what C returns; {@link check} turns -1 into a {@link SystemCallError}. `errno` must be read at once.
  */
-import koffi from "koffi";
+import koffi, { type KoffiFunc } from "koffi";
 import { SystemCallError } from "./errno.ts";
 
 // The symbols of the running process include its C library: works with glibc and musl alike, whatever its file name.
@@ -31,6 +31,16 @@ function declare<const P extends readonly string[]>(
 
 /** ioctl(2) with an integer or address argument. Declared with a fixed prototype: on x86-64 the call is the same. */
 export const ioctl = declare("int ioctl", "int fd", "unsigned long request", "uintptr_t argument");
+/** The same in a thread of Node's pool. Its errno is lost. */
+export async function ioctlInBackground(fd: number, request: number, argument: number): Promise<number> {
+  const { async: call } = ioctl as unknown as KoffiFunc<typeof ioctl>;
+  return new Promise((resolve, reject) => {
+    call(fd, request, argument, (error: unknown, result: number) => {
+      if (error) reject(error as Error);
+      else resolve(result);
+    });
+  });
+}
 /** ioctl(2) with a struct. */
 export const ioctlBuffer = declare("int ioctl", "int fd", "unsigned long request", "void *argument");
 export const close = declare("int close", "int fd");

@@ -37,8 +37,11 @@ interface Region extends RamRegion {
   readonly end: number;
   /** Host address that corresponds to `gpa`. */
   readonly host: number;
-  /** One view per window of WINDOW_SIZE bytes; each reaches 8 bytes into the next, so that no scalar straddles. */
-  readonly windows: readonly DataView[];
+  /**
+   * One view per window of WINDOW_SIZE bytes, made when it is first looked through; each reaches 8 bytes into the next, so that no
+   * scalar straddles. V8 counts a view as memory of the program and collects garbage for it: whoever needs none makes none.
+   */
+  readonly windows: (DataView | undefined)[];
 }
 
 /** Node 20 cannot make an ArrayBuffer over more than 4 GiB of foreign memory, so big guests are seen through windows. */
@@ -63,7 +66,7 @@ export class GuestMemory implements GuestRam {
     this.regions = ramRegions(plan.size).map(({ gpa, size }) => {
       const host = plan.hostAddress + offset;
       offset += size;
-      return { gpa, size, end: gpa + size, host, windows: mapWindows(host, size) };
+      return { gpa, size, end: gpa + size, host, windows: [] };
     });
   }
 
@@ -124,33 +127,33 @@ export class GuestMemory implements GuestRam {
   getUint16(gpa: number): number {
     const region = this.#region(gpa, 2);
     const offset = gpa - region.gpa;
-    return region.windows[(offset / WINDOW_SIZE) | 0]!.getUint16(offset % WINDOW_SIZE, true);
+    return windowOf(region, offset).getUint16(offset % WINDOW_SIZE, true);
   }
 
   /** The little-endian 32-bit value at `gpa`. */
   getUint32(gpa: number): number {
     const region = this.#region(gpa, 4);
     const offset = gpa - region.gpa;
-    return region.windows[(offset / WINDOW_SIZE) | 0]!.getUint32(offset % WINDOW_SIZE, true);
+    return windowOf(region, offset).getUint32(offset % WINDOW_SIZE, true);
   }
 
   getUint8(gpa: number): number {
     const region = this.#region(gpa, 1);
     const offset = gpa - region.gpa;
-    return region.windows[(offset / WINDOW_SIZE) | 0]!.getUint8(offset % WINDOW_SIZE);
+    return windowOf(region, offset).getUint8(offset % WINDOW_SIZE);
   }
 
   setUint8(gpa: number, value: number): void {
     const region = this.#region(gpa, 1);
     const offset = gpa - region.gpa;
-    region.windows[(offset / WINDOW_SIZE) | 0]!.setUint8(offset % WINDOW_SIZE, value);
+    windowOf(region, offset).setUint8(offset % WINDOW_SIZE, value);
   }
 
   /** Atomic compare and exchange of the 8-byte aligned value at `gpa`. Returns the old value. */
   compareExchange64(gpa: number, expected: bigint, replacement: bigint): bigint {
     const region = this.#region(gpa, 8);
     const offset = gpa - region.gpa;
-    const window = region.windows[(offset / WINDOW_SIZE) | 0]!;
+    const window = windowOf(region, offset);
     const cell = new BigUint64Array(window.buffer, offset % WINDOW_SIZE, 1);
     return Atomics.compareExchange(cell, 0, expected, replacement);
   }
@@ -204,11 +207,15 @@ function mapMemory(fd: number, size: number, hugetlb: boolean): number {
   return libc.mmap(size, PROT_READ | PROT_WRITE, flags, fd);
 }
 
-function mapWindows(host: number, size: number): DataView[] {
-  const windows: DataView[] = [];
-  for (let offset = 0; offset < size; offset += WINDOW_SIZE) {
-    const length = Math.min(WINDOW_SIZE + 8, size - offset);
-    windows.push(new DataView(libc.view(host + offset, length)));
-  }
-  return windows;
+function windowOf(region: Region, offset: number): DataView {
+  const index = (offset / WINDOW_SIZE) | 0;
+  return region.windows[index] ?? openWindow(region, index);
+}
+
+function openWindow(region: Region, index: number): DataView {
+  const start = index * WINDOW_SIZE;
+  const length = Math.min(WINDOW_SIZE + 8, region.size - start);
+  const window = new DataView(libc.view(region.host + start, length));
+  region.windows[index] = window;
+  return window;
 }

@@ -101,16 +101,16 @@ describe.skipIf(!hasKvm)("KVM (needs /dev/kvm)", () => {
   let mmapSize = 0;
   const cleanup: (() => void)[] = [];
 
-  beforeAll(() => {
+  beforeAll(async () => {
     kvm = Kvm.open();
     vm = kvm.createVm();
     vm.createInterruptControllers();
-    vm.setGuestMemory(memory);
+    await vm.setGuestMemory(memory);
     mmapSize = kvm.getVcpuMmapSize();
   });
-  afterAll(() => {
+  afterAll(async () => {
     for (const undo of cleanup.reverse()) undo();
-    vm.close();
+    await vm.close();
     kvm.close();
     memory.release();
   });
@@ -318,10 +318,10 @@ describe.skipIf(!hasKvm)("KVM (needs /dev/kvm)", () => {
     expect(() => vm.irqfd(fd, 6)).toThrow("KVM_IRQFD failed: EBUSY");
   });
 
-  it("runs without an in-kernel APIC too, up to a halt", () => {
+  it("runs without an in-kernel APIC too, up to a halt", async () => {
     const bare = kvm.createVm();
     const ram = GuestMemory.create(MiB);
-    bare.setGuestMemory(ram);
+    await bare.setGuestMemory(ram);
     const vcpu = new Vcpu(bare.createVcpu(0), mmapSize);
     const halt = [0xf4];
     ram.write(0x1000, Uint8Array.from(halt));

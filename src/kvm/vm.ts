@@ -1,4 +1,4 @@
-import { close } from "../ffi/libc.ts";
+import { close } from "node:fs";
 import { capabilities, type Capability } from "./abi/constants.ts";
 import {
   kvm_enable_cap,
@@ -9,13 +9,15 @@ import {
   KVM_PIT_SPEAKER_DUMMY,
   kvm_userspace_memory_region,
 } from "./abi/structs.ts";
-import { callInteger, callStruct } from "./call.ts";
+import { callInBackground, callInteger, callStruct } from "./call.ts";
 import type { GuestMemory } from "./guest-memory.ts";
 import { KVM_IDENTITY_MAP_ADDR, KVM_TSS_ADDR } from "./memory-map.ts";
 
 /** One virtual machine. Documentation/virt/kvm/api.rst, "VM ioctls". */
 export class Vm {
   readonly fd: number;
+  /** Work in the background that uses the fd. */
+  #pending: Promise<void> = Promise.resolve();
 
   constructor(fd: number) {
     this.fd = fd;
@@ -38,10 +40,18 @@ export class Vm {
     callStruct(this.fd, "KVM_CREATE_PIT2", kvm_pit_config.pack({ flags: KVM_PIT_SPEAKER_DUMMY }));
   }
 
-  /** Gives the guest its RAM: one memory slot per region. */
-  setGuestMemory(memory: GuestMemory): void {
+  /**
+   * Gives the guest its RAM: one memory slot per region. For each the kernel waits until no processor looks at the old slots, some
+   * ms in all, so that is done in the background.
+   */
+  async setGuestMemory(memory: GuestMemory): Promise<void> {
+    this.#pending = this.#setSlots(memory);
+    return this.#pending;
+  }
+
+  async #setSlots(memory: GuestMemory): Promise<void> {
     for (const [slot, region] of memory.regions.entries()) {
-      callStruct(
+      await callInBackground(
         this.fd,
         "KVM_SET_USER_MEMORY_REGION",
         kvm_userspace_memory_region.pack({
@@ -79,7 +89,9 @@ export class Vm {
     );
   }
 
-  close(): void {
-    close(this.fd);
+  /** In a thread of Node's pool: the kernel takes some 10 ms for it. */
+  async close(): Promise<void> {
+    await this.#pending.catch(() => undefined);
+    return new Promise((resolve) => close(this.fd, () => resolve()));
   }
 }

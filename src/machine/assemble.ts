@@ -50,6 +50,8 @@ export interface MachinePipes {
 
 export interface Assembly {
   readonly plan: MachinePlan;
+  /** KVM knows the guest's memory: before that no vCPU can run. */
+  readonly memoryInPlace: Promise<void>;
   readonly vcpus: readonly VcpuPlan[];
   readonly pipes: MachinePipes;
   readonly control: ControlBlock;
@@ -79,7 +81,8 @@ export function assemble(
   vm.createInterruptControllers();
   const memory = GuestMemory.create(machine.memory, { hugePages: machine.hugePages });
   cleanup.add(() => memory.release());
-  vm.setGuestMemory(memory);
+  const memoryInPlace = vm.setGuestMemory(memory);
+  memoryInPlace.catch(() => undefined); // of no interest where this function fails
 
   const layout = new SharedLayout();
   const control = layout.add(ControlBlock.bytes(machine.cpus));
@@ -144,6 +147,7 @@ export function assemble(
 
   return {
     plan,
+    memoryInPlace,
     vcpus,
     control: new ControlBlock(plan.shared, control.offset, control.bytes),
     kernel,

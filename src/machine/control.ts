@@ -31,7 +31,7 @@ const V = {
   WORDS: 12,
 } as const;
 
-const HEADER = { IO_STOP: 0, ROWS: 1, COLUMNS: 2, MEMORY_LOCK: 3, WORDS: 4 } as const;
+const HEADER = { IO_STOP: 0, ROWS: 1, COLUMNS: 2, MEMORY_LOCK: 3, IO_WANTED: 4, WORDS: 5 } as const;
 /** Time stamps in ms of the monotonic clock. */
 const T = { FIRST_ENTRY: 0, FIRST_EXIT: 1, COUNT: 2 } as const;
 const TIMES_BYTES = T.COUNT * 8;
@@ -98,6 +98,11 @@ export class ControlBlock {
 
   requestIoStop(): void {
     Atomics.store(this.#words, HEADER.IO_STOP, 1);
+  }
+
+  /** True for the first caller of all threads: whoever that is has the I/O thread started. */
+  claimIoStart(): boolean {
+    return Atomics.exchange(this.#words, HEADER.IO_WANTED, 1) === 0;
   }
 
   get windowSize(): { rows: number; columns: number } {

@@ -63,11 +63,14 @@ export function buildPioBus(machine: MachinePlan, effects: PowerEffects): Bus {
   return bus;
 }
 
-/** The MMIO space of a vCPU thread. */
-export function buildMmioBus(machine: MachinePlan): Bus {
+/** The MMIO space of a vCPU thread. `onUse` is called whenever a guest changes a virtio device's status. */
+export function buildMmioBus(machine: MachinePlan, onUse: () => void): Bus {
   const bus = new Bus();
   for (const plan of machine.virtio) {
-    const device = new VirtioMmio(virtioStateOf(machine, plan), () => ring(plan.wakeFd));
+    const device = new VirtioMmio(virtioStateOf(machine, plan), () => {
+      ring(plan.wakeFd);
+      onUse();
+    });
     bus.insert(device, plan.base, VIRTIO_MMIO_SIZE);
   }
   return bus;

@@ -8,16 +8,22 @@ import type { GuestSession } from "./guest-session.ts";
 export class GuestInput {
   readonly #assembly: Assembly;
   readonly #session: GuestSession | undefined;
+  readonly #onUse: () => void;
   #closed = false;
 
-  constructor(assembly: Assembly, session: GuestSession | undefined) {
+  /** `onUse` is called before something is typed on the console: somebody must take it. */
+  constructor(assembly: Assembly, session: GuestSession | undefined, onUse: () => void) {
     this.#assembly = assembly;
+    this.#onUse = onUse;
     this.#session = session;
   }
 
   /** False when the guest takes it slower than it comes. `done` is called when it has gone, or never will. */
   writeConsole(bytes: Uint8Array, done?: () => void): boolean {
-    if (!this.#closed) return this.#console().write(bytes, done);
+    if (!this.#closed) {
+      this.#onUse();
+      return this.#console().write(bytes, done);
+    }
     done?.();
     return true;
   }

@@ -118,7 +118,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     addLiveMachine(this);
     const control = assembly.pipes.virtio?.controlInput;
     const session = control === undefined ? undefined : this.#openSession(control.stream());
-    this.#input = new GuestInput(assembly, session);
+    this.#input = new GuestInput(assembly, session, () => this.#threads.startIo());
     this.#output = new GuestOutput(assembly.pipes, {
       console: (bytes, source) => this.#onConsole(bytes, source),
       control: (bytes) => this.#onControl(session, bytes),
@@ -166,11 +166,13 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
       const resolved = await resolveMachine(description);
       signal?.throwIfAborted();
       const assembly = assemble(resolved, kvm, windowSize, cleanup);
+      await assembly.memoryInPlace;
+      signal?.throwIfAborted();
       const machine = new Machine(assembly, resolved, cleanup, { start, readyPattern });
       if (signal !== undefined) machine.#obey(signal);
       return machine;
     } catch (error) {
-      cleanup.run();
+      await cleanup.run();
       throw error;
     }
   }
@@ -522,7 +524,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     this.#streams.end();
     this.#stats = machineStats(this.#assembly);
     const report = this.#makeReport(this.#stats);
-    this.#cleanup.run();
+    await this.#cleanup.run();
     removeLiveMachine(this);
     this.#report = report;
     this.#stopped.resolve(report);

@@ -79,6 +79,8 @@ export type WorkerTask =
   | { readonly role: "vcpu"; readonly machine: MachinePlan; readonly vcpu: VcpuPlan }
   | { readonly role: "io"; readonly machine: MachinePlan };
 
+export type WorkerRole = WorkerTask["role"];
+
 /** Why a guest stopped of its own accord, as a vCPU sees it. */
 export type GuestStop =
   { readonly kind: "reset" } | { readonly kind: "shutdown" } | { readonly kind: "triple-fault" };
@@ -89,6 +91,8 @@ export type WorkerMessage =
   | { readonly type: "running" }
   /** A vCPU is out of the guest, as it was asked to be. */
   | { readonly type: "paused" }
+  /** The guest has begun to use a virtio device. */
+  | { readonly type: "io-wanted" }
   | { readonly type: "guest-stop"; readonly stop: GuestStop }
   | { readonly type: "failed"; readonly error: WorkerError }
   | { readonly type: "finished" };

@@ -97,11 +97,28 @@ export class MachineThreads {
     return vcpus.map(({ index }) => control.vcpu(index));
   }
 
+  /**
+   * Starts the thread that serves virtio devices and takes what is typed on the serial port, unless it runs already. A machine
+   * with a disk or a virtio console has it from the beginning, any other when its guest or its user first wants it.
+   */
+  startIo(): void {
+    if (!this.#assembly.control.claimIoStart()) return;
+    this.#startIo();
+  }
+
   #startOthers(): void {
     const { plan, vcpus } = this.#assembly;
+    if (plan.virtio.some(({ backend }) => backend.type !== "rng")) this.startIo();
+    for (const vcpu of vcpus.slice(1)) this.#tryTask({ role: "vcpu", machine: plan, vcpu });
+  }
+
+  #startIo(): void {
+    if (!this.#stopping) this.#tryTask({ role: "io", machine: this.#assembly.plan });
+  }
+
+  #tryTask(task: WorkerTask): void {
     try {
-      this.#runTask({ role: "io", machine: plan });
-      for (const vcpu of vcpus.slice(1)) this.#runTask({ role: "vcpu", machine: plan, vcpu });
+      this.#runTask(task);
     } catch (error) {
       this.#events.failed(internal("a thread of the machine cannot be started", error));
     }
@@ -126,6 +143,9 @@ export class MachineThreads {
         return;
       case "paused":
         this.#checkPaused?.();
+        return;
+      case "io-wanted":
+        this.#startIo();
         return;
       case "guest-stop":
         this.#events.guestStop(message.stop.kind);

@@ -32,7 +32,7 @@ import { Vcpu } from "../kvm/vcpu.ts";
 import { monotonicNow } from "./clock.ts";
 import { ControlBlock, VcpuCommand, VcpuState, type VcpuControl } from "./control.ts";
 import { buildMmioBus, buildPioBus } from "./devices.ts";
-import { EmulationAssist } from "./emulation-assist.ts";
+import type { EmulationAssist } from "./emulation-assist.ts";
 import { entryFailure, guestReportedCrash, unexpectedExit } from "./exit-errors.ts";
 import { acceptKicks, consumeKick } from "./kick.ts";
 import type { GuestStop, MachinePlan, VcpuPlan } from "./plan.ts";
@@ -58,32 +58,44 @@ export interface VcpuEvents {
   running(): void;
   /** The main thread has asked for a pause, and the vCPU is out of the guest until it is resumed. */
   paused(): void;
+  /** The guest has begun to use a virtio device, and no thread serves those yet. */
+  ioWanted(): void;
 }
 
 /**
  * Runs one vCPU until the guest stops (the result says how) or the main thread asks it to (undefined).
  * Throws where the guest cannot go on.
  */
-export function runVcpuLoop(machine: MachinePlan, plan: VcpuPlan, events: VcpuEvents): GuestStop | undefined {
+export async function runVcpuLoop(
+  machine: MachinePlan,
+  plan: VcpuPlan,
+  events: VcpuEvents,
+): Promise<GuestStop | undefined> {
   const block = new ControlBlock(machine.shared, machine.control.offset, machine.control.bytes);
   const control = block.vcpu(plan.index);
   const vcpu = new Vcpu(plan.fd, machine.vcpuMmapSize);
   try {
     setUpVcpu(vcpu, plan);
-    const assist = new EmulationAssist(
-      vcpu,
-      () => new GuestMemory(machine.memory),
-      plan.cpuid,
-      block.memoryLock,
-      machine.syncRegs,
-    );
-    const loop = new VcpuLoop(machine, vcpu, control, assist, () => events.paused());
+    const loop = new VcpuLoop(machine, vcpu, control, plan.entry !== undefined, {
+      paused: () => events.paused(),
+      ioUsed: () => {
+        if (block.claimIoStart()) events.ioWanted();
+      },
+    });
     control.tid = acceptKicks(vcpu);
     // From here on a request comes with a kick; one made before shows in the command.
     if (control.command === VcpuCommand.Stop) return undefined;
     control.state = VcpuState.Running;
     events.running();
-    return loop.run(plan.entry !== undefined);
+    if (plan.entry !== undefined) control.markFirstEntry(monotonicNow());
+    for (;;) {
+      const end = loop.run();
+      if (end !== "needs-assist") return end;
+      // Hardware KVM never comes here, and much code stays out of its threads. The guest meets the same instruction again.
+      const { EmulationAssist } = await import("./emulation-assist.ts");
+      const memory = (): GuestMemory => new GuestMemory(machine.memory);
+      loop.assist = new EmulationAssist(vcpu, memory, plan.cpuid, block.memoryLock, machine.syncRegs);
+    }
   } finally {
     control.tid = 0;
     control.state = VcpuState.Finished;
@@ -92,25 +104,28 @@ export function runVcpuLoop(machine: MachinePlan, plan: VcpuPlan, events: VcpuEv
 }
 
 class VcpuLoop {
+  /** Completes instructions that KVM lacks. */
+  assist: EmulationAssist | undefined;
   readonly #vcpu: Vcpu;
   readonly #control: VcpuControl;
-  readonly #assist: EmulationAssist;
   readonly #pio: Bus;
   readonly #mmio: Bus;
   readonly #onPaused: () => void;
+  /** No exit of the boot processor yet. */
+  #untilExit: boolean;
   #stop: GuestStop | undefined;
 
   constructor(
     machine: MachinePlan,
     vcpu: Vcpu,
     control: VcpuControl,
-    assist: EmulationAssist,
-    onPaused: () => void,
+    isBootProcessor: boolean,
+    events: { paused: () => void; ioUsed: () => void },
   ) {
     this.#vcpu = vcpu;
     this.#control = control;
-    this.#assist = assist;
-    this.#onPaused = onPaused;
+    this.#onPaused = events.paused;
+    this.#untilExit = isBootProcessor;
     // A guest may ask more than once before it is stopped: the last word counts.
     this.#pio = buildPioBus(machine, {
       reset: () => {
@@ -120,24 +135,19 @@ class VcpuLoop {
         this.#stop = { kind: "shutdown" };
       },
     });
-    this.#mmio = buildMmioBus(machine);
+    this.#mmio = buildMmioBus(machine, events.ioUsed);
   }
 
-  run(isBootProcessor: boolean): GuestStop | undefined {
+  run(): GuestStop | "needs-assist" | undefined {
     const vcpu = this.#vcpu;
     const control = this.#control;
     const page32 = vcpu.runPage32;
     if (control.command !== VcpuCommand.Run && this.#obey()) return undefined;
-    if (isBootProcessor) control.markFirstEntry(monotonicNow());
-    let first = isBootProcessor;
     for (;;) {
       control.inGuest = true;
       const result = vcpu.run();
       control.inGuest = false;
-      if (first) {
-        control.markFirstExit(monotonicNow());
-        first = false;
-      }
+      if (this.#untilExit) this.#markFirstExit();
       if (result < 0) {
         if (this.#interrupted(errno())) return undefined;
         continue;
@@ -155,7 +165,8 @@ class VcpuLoop {
           break;
         case KVM_EXIT_INTERNAL_ERROR:
           control.countAssist();
-          this.#assist.complete();
+          if (this.assist === undefined) return "needs-assist";
+          this.assist.complete();
           break;
         case KVM_EXIT_SHUTDOWN:
           return { kind: "triple-fault" };
@@ -168,6 +179,11 @@ class VcpuLoop {
       }
       if (this.#stop !== undefined) return this.#stop;
     }
+  }
+
+  #markFirstExit(): void {
+    this.#untilExit = false;
+    this.#control.markFirstExit(monotonicNow());
   }
 
   #systemEvent(type: number): GuestStop {

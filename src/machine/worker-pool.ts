@@ -3,9 +3,15 @@
  * that have ended wait for the next one, and a program may warm up some before it needs them.
  */
 import { Worker } from "node:worker_threads";
-import type { WorkerMessage, WorkerTask } from "./plan.ts";
+import type { WorkerMessage, WorkerRole, WorkerTask } from "./plan.ts";
 
-const idle: Worker[] = [];
+interface IdleWorker {
+  readonly worker: Worker;
+  /** Whose code it has loaded. */
+  readonly role: WorkerRole;
+}
+
+const idle: IdleWorker[] = [];
 /** An idle thread holds some 9 MB: keep what a few small machines need. */
 const MAX_IDLE = 4;
 
@@ -15,14 +21,23 @@ const ENTRY = new URL(
   import.meta.url,
 );
 
-/** Starts `count` threads now, so that the next machine need not wait for them. */
+/** Starts threads until `count` wait, so that the next machine need not wait for them: for vCPUs and for I/O by turns. */
 export function warmUpWorkers(count: number): void {
-  while (idle.length < count) idle.push(startWorker());
+  while (idle.length < count) {
+    const role = idle.length % 2 === 0 ? "vcpu" : "io";
+    idle.push({ worker: startWorker(role), role });
+  }
 }
 
 /** Ends all idle threads. */
 export async function releaseIdleWorkers(): Promise<void> {
-  await Promise.all(idle.splice(0).map((worker) => worker.terminate()));
+  await Promise.all(idle.splice(0).map(({ worker }) => worker.terminate()));
+}
+
+/** One with the right code; one with the other loads that late, which is still sooner than a new thread. */
+function takeIdle(role: WorkerRole): IdleWorker | undefined {
+  const at = idle.findLastIndex((candidate) => candidate.role === role);
+  return at === -1 ? idle.pop() : idle.splice(at, 1)[0];
 }
 
 /** A task that a thread is working on. */
@@ -37,11 +52,11 @@ export function runTask(
   onMessage: (message: WorkerMessage) => void,
   onExit: (error: Error) => void,
 ): TaskHandle {
-  const worker = idle.pop() ?? startWorker();
+  const { worker, role } = takeIdle(task.role) ?? { worker: startWorker(task.role), role: task.role };
   const onWorkerMessage = (message: WorkerMessage): void => {
     if (message.type === "finished") {
       release();
-      if (idle.length < MAX_IDLE) idle.push(worker);
+      if (idle.length < MAX_IDLE) idle.push({ worker, role });
       else void worker.terminate();
     }
     onMessage(message);
@@ -62,13 +77,19 @@ export function runTask(
   return { terminate: () => void worker.terminate() };
 }
 
-function startWorker(): Worker {
-  const worker = new Worker(ENTRY, { stdin: false, stdout: false, stderr: false, trackUnmanagedFds: false });
+function startWorker(role: WorkerRole): Worker {
+  const worker = new Worker(ENTRY, {
+    workerData: role,
+    stdin: false,
+    stdout: false,
+    stderr: false,
+    trackUnmanagedFds: false,
+  });
   worker.unref();
   // While it is idle nobody else listens. One that cannot start is gone from the list below; the next task then hears why.
   worker.on("error", () => undefined);
   worker.once("exit", () => {
-    const at = idle.indexOf(worker);
+    const at = idle.findIndex((candidate) => candidate.worker === worker);
     if (at !== -1) idle.splice(at, 1);
   });
   return worker;

@@ -1,24 +1,30 @@
-/** Entry point of all worker threads: takes one task at a time and runs it to its end, synchronously. */
-import { parentPort } from "node:worker_threads";
+/** Entry point of all worker threads: takes one task at a time and runs it to its end. */
+import { parentPort, workerData } from "node:worker_threads";
 import { TsvmError } from "../errors.ts";
 import { ControlBlock } from "./control.ts";
-import { runIoLoop } from "./io-loop.ts";
-import { runVcpuLoop } from "./vcpu-loop.ts";
-import type { WorkerError, WorkerMessage, WorkerTask } from "./plan.ts";
+import type { WorkerError, WorkerMessage, WorkerRole, WorkerTask } from "./plan.ts";
 
-function run(task: WorkerTask): WorkerMessage | undefined {
+/** A thread loads what its first role needs, before it is asked, and not what only the other needs: that is memory in each. */
+const loadVcpuLoop = (): Promise<typeof import("./vcpu-loop.ts")> => import("./vcpu-loop.ts");
+const loadIoLoop = (): Promise<typeof import("./io-loop.ts")> => import("./io-loop.ts");
+void ((workerData as WorkerRole) === "io" ? loadIoLoop() : loadVcpuLoop());
+
+async function run(task: WorkerTask): Promise<WorkerMessage | undefined> {
   const { machine } = task;
   const control = new ControlBlock(machine.shared, machine.control.offset, machine.control.bytes);
   const clock = task.role === "io" ? control.ioClock : control.vcpuClock(task.vcpu.index);
   clock.start();
   try {
     if (task.role === "io") {
+      const { runIoLoop } = await loadIoLoop();
       runIoLoop(machine);
       return undefined;
     }
-    const stop = runVcpuLoop(machine, task.vcpu, {
+    const { runVcpuLoop } = await loadVcpuLoop();
+    const stop = await runVcpuLoop(machine, task.vcpu, {
       running: () => say({ type: "running" }),
       paused: () => say({ type: "paused" }),
+      ioWanted: () => say({ type: "io-wanted" }),
     });
     return stop === undefined ? undefined : { type: "guest-stop", stop };
   } finally {
@@ -43,13 +49,15 @@ function describeError(error: unknown): WorkerError {
   };
 }
 
-parentPort?.on("message", (task: WorkerTask) => {
+async function perform(task: WorkerTask): Promise<void> {
   let message: WorkerMessage | undefined;
   try {
-    message = run(task);
+    message = await run(task);
   } catch (error) {
     message = { type: "failed", error: describeError(error) };
   }
   if (message !== undefined) say(message);
   say({ type: "finished" });
-});
+}
+
+parentPort?.on("message", (task: WorkerTask) => void perform(task));

@@ -133,7 +133,7 @@ export function littleEndian(value: number, size: number): number[] {
 }
 
 export function ascii(text: string): number[] {
-  return [...new TextEncoder().encode(text)];
+  return Array.from(text, (character) => character.charCodeAt(0));
 }
 
 /** NameString (20.2.2): `\` for the root, segments of up to four characters separated by dots. */
