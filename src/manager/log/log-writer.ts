@@ -77,7 +77,8 @@ export class LogWriter {
   }
 
   async #drain(): Promise<void> {
-    while (this.#queue.length > 0) {
+    let works = false;
+    while (this.#queue.length > 0 || (this.#lost > 0 && works)) {
       const lines = this.#queue;
       this.#queue = [];
       this.#queued = 0;
@@ -89,7 +90,9 @@ export class LogWriter {
       try {
         await this.#write(Buffer.from(lines.join("")));
         this.#lost -= lost;
+        works = true;
       } catch {
+        works = false;
         this.#torn = true;
         this.#lost += lines.join("").length;
       }
