@@ -24,7 +24,9 @@ export class LogWriter {
   readonly #collectors = new Map<LogStream, LineCollector>();
   #queue: string[] = [];
   #queued = 0;
-  #lost = 0;
+  /** Bytes that are missing in front of the queue, since they could not be written, and behind it, since it was full. */
+  #lostBefore = 0;
+  #lostBehind = 0;
   #fd: number | undefined;
   #size = 0;
   /** Something may stand in the file that has no end of line: a full disk cut it. */
@@ -65,7 +67,7 @@ export class LogWriter {
 
   #add(stream: LogStream, bytes: Buffer): void {
     if (this.#queued >= LARGEST_QUEUE) {
-      this.#lost += bytes.length;
+      this.#lostBehind += bytes.length;
       return;
     }
     const line = encodeRecord({ time: Date.now(), stream, bytes });
@@ -77,24 +79,19 @@ export class LogWriter {
   }
 
   async #drain(): Promise<void> {
-    let works = false;
-    while (this.#queue.length > 0 || (this.#lost > 0 && works)) {
+    while (this.#queue.length > 0) {
       const lines = this.#queue;
+      const [before, behind] = [this.#lostBefore, this.#lostBehind];
       this.#queue = [];
       this.#queued = 0;
-      const lost = this.#lost;
-      if (lost > 0) {
-        const note = Buffer.from(`${lost} bytes of output were lost: the disk was full or too slow\n`);
-        lines.unshift(encodeRecord({ time: Date.now(), stream: "event", bytes: note }));
-      }
+      this.#lostBehind = 0;
+      const text = [lossNote(before), ...lines, lossNote(behind)].join("");
       try {
-        await this.#write(Buffer.from(lines.join("")));
-        this.#lost -= lost;
-        works = true;
+        await this.#write(Buffer.from(text));
+        this.#lostBefore = 0;
       } catch {
-        works = false;
         this.#torn = true;
-        this.#lost += lines.join("").length;
+        this.#lostBefore = before + lines.join("").length + behind;
       }
     }
   }
@@ -122,4 +119,10 @@ export class LogWriter {
     this.#fd = await openFile(this.#path, "a", 0o600);
     this.#size = 0;
   }
+}
+
+function lossNote(bytes: number): string {
+  if (bytes === 0) return "";
+  const note = Buffer.from(`${bytes} bytes of output were lost: the disk was full or too slow\n`);
+  return encodeRecord({ time: Date.now(), stream: "event", bytes: note });
 }
