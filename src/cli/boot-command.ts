@@ -45,7 +45,7 @@ export async function bootCommand(
     description = describe(file, flags, guestCommand, terminal);
   }
   if (flags.detach === true) {
-    const { bootDetached } = await import("./manager/boot-detached.ts");
+    const { bootDetached } = await import("./manager/commands.ts");
     return bootDetached(description, flags, shutdownTimeout);
   }
   const frontend = new Frontend({

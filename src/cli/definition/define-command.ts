@@ -11,7 +11,6 @@ import {
 } from "../../definition/index.ts";
 import { UsageError } from "../errors.ts";
 import { print } from "../output.ts";
-import { storeDefinitions } from "./store-definitions.ts";
 
 /** Status of a check that found errors. */
 const FOUND_ERRORS = 1;
@@ -34,8 +33,10 @@ export async function defineCommand(
     return 0;
   }
   if (files.length === 0) throw new UsageError("no file to define", "tsvm define --check web.yaml");
-  if (check !== true)
+  if (check !== true) {
+    const { storeDefinitions } = await import("../manager/commands.ts");
     return storeDefinitions(files, { lenient: lenient === true, replace: replace === true });
+  }
   const checked = files.map((path) => checkFile(path, lenient === true));
   if (json === true) print(`${JSON.stringify({ files: checked }, null, 2)}\n`);
   else for (const result of checked) printResult(result);

@@ -1,7 +1,6 @@
 /** up, down: the VMs of a definition file. */
 import { resolve } from "node:path";
 import type { VmDefinition } from "../../definition/definition.ts";
-import { formatProblems, loadDefinitions } from "../../definition/index.ts";
 import { ManagerError } from "../../manager/errors.ts";
 import { Manager } from "../../manager/manager.ts";
 import { reversed } from "../../manager/order.ts";
@@ -22,7 +21,7 @@ export interface UpFlags extends LoadFlags {
  * definition goes on, but for `--recreate`.
  */
 export async function upCommand(file: string, names: readonly string[], flags: UpFlags): Promise<number> {
-  const { definitions, source } = load(file, flags);
+  const { definitions, source } = await load(file, flags);
   const manager = new Manager();
   const { store } = manager;
   for (const name of names) {
@@ -84,10 +83,11 @@ export async function downCommand(file: string, names: readonly string[], flags:
   });
 }
 
-function load(
+async function load(
   file: string,
   { lenient = false }: LoadFlags,
-): { definitions: readonly VmDefinition[]; source: string | undefined } {
+): Promise<{ definitions: readonly VmDefinition[]; source: string | undefined }> {
+  const { formatProblems, loadDefinitions } = await import("../../definition/index.ts");
   const { definitions, warnings } = loadDefinitions(file, { lenient });
   if (warnings.length > 0) process.stderr.write(`${formatProblems(warnings)}\n`);
   return { definitions, source: file === "-" ? undefined : resolve(file) };

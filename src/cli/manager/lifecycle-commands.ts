@@ -3,6 +3,8 @@ import { ManagerError } from "../../manager/errors.ts";
 import { Manager } from "../../manager/manager.ts";
 import { reversed, type Step } from "../../manager/order.ts";
 import { UsageError } from "../errors.ts";
+import { consoleCommand } from "./console-command.ts";
+import { logsCommand } from "./logs-command.ts";
 import { forEachVm, independent, note } from "./each.ts";
 import { stopLimit, type StopFlags } from "./stop-limit.ts";
 
@@ -34,13 +36,11 @@ export async function startCommand(
 
 /** Its console, or where it has ended by now, all that it has shown. */
 async function attachTo(manager: Manager, name: string): Promise<number> {
-  const { consoleCommand } = await import("./console-command.ts");
   try {
     return await consoleCommand(name, { scrollback: true });
   } catch (error) {
     if (!(error instanceof ManagerError && error.code === "ERR_VM_NOT_RUNNING")) throw error;
     const { startedAt = 0 } = manager.store.get(name).readRecord();
-    const { logsCommand } = await import("./logs-command.ts");
     await logsCommand(name, { since: new Date(startedAt).toISOString(), events: false });
     return (await manager.wait(name)).status;
   }

@@ -1,7 +1,9 @@
-/** The commands of the manager. Each is loaded only when it runs. */
+/** The commands of the manager. Their code is loaded when one of them runs. */
 import { Option, type Command } from "commander";
 
 type Done = (status: number) => void;
+
+const load = (): Promise<typeof import("./commands.ts")> => import("./commands.ts");
 
 export function registerManagerCommands(program: Command, done: Done): void {
   addFileCommands(program, done);
@@ -13,7 +15,7 @@ export function registerManagerCommands(program: Command, done: Done): void {
     .description("print the completion script for a shell: bash, zsh or fish")
     .addHelpText("after", COMPLETION_HELP)
     .action(async (shell: string) => {
-      const { completionCommand } = await import("./completion/completion-command.ts");
+      const { completionCommand } = await load();
       completionCommand(program, shell);
     });
 }
@@ -29,7 +31,6 @@ function verb(program: Command, usage: string, description: string): Command {
 }
 
 function addFileCommands(program: Command, done: Done): void {
-  const load = (): Promise<typeof import("./file-commands.ts")> => import("./file-commands.ts");
   verb(
     program,
     "up <file> [name...]",
@@ -48,7 +49,6 @@ function addFileCommands(program: Command, done: Done): void {
 }
 
 function addLifecycleCommands(program: Command, done: Done): void {
-  const load = (): Promise<typeof import("./lifecycle-commands.ts")> => import("./lifecycle-commands.ts");
   verb(program, "start [name...]", "start VMs in the background, with those that they depend on")
     .option("-a, --attach", "show the VM's console, as tsvm console does")
     .option("--autostart", "start what is to run when the host has come up, by its restart policy")
@@ -99,26 +99,26 @@ function addListings(program: Command, done: Done): void {
       [],
     )
     .action(async (flags: { filter: string[] }) => {
-      const { psCommand } = await import("./ps-command.ts");
+      const { psCommand } = await load();
       await psCommand(flags);
     });
   verb(program, "inspect <name...>", "print all that is known of VMs, as JSON")
     .option("--format <template>", "print this for each, with {{.field}} filled in")
     .action(async (names: string[], flags: object) => {
-      const { inspectCommand } = await import("./inspect-command.ts");
+      const { inspectCommand } = await load();
       done(await inspectCommand(names, flags));
     });
   addFormats(verb(program, "stats [name...]", "show what running VMs use, once a second"))
     .option("--no-stream", "once")
     .action(async (names: string[], flags: { stream: boolean }) => {
-      const { statsCommand } = await import("./stats-command.ts");
+      const { statsCommand } = await load();
       await statsCommand(names, flags);
     });
   addFormats(verb(program, "events [name...]", "show what happens to VMs, from now on"))
     .option("--since <time>", "from this time on: 10m ago, or 2026-01-31T12:00:00Z")
     .option("--no-follow", "only what has happened so far")
     .action(async (names: string[], flags: { follow: boolean }) => {
-      const { eventsCommand } = await import("./events-command.ts");
+      const { eventsCommand } = await load();
       await eventsCommand(names, flags);
     });
 }
@@ -128,7 +128,7 @@ function addConsoles(program: Command, done: Done): void {
     .option("--read-only", "only look")
     .option("--no-scrollback", "without what it has shown before")
     .action(async (name: string, flags: { scrollback: boolean }) => {
-      const { consoleCommand } = await import("./console-command.ts");
+      const { consoleCommand } = await load();
       done(await consoleCommand(name, flags));
     });
   verb(program, "logs <name>", "print what a VM has written to its console")
@@ -140,7 +140,7 @@ function addConsoles(program: Command, done: Done): void {
     .option("--no-events", "without what the monitor says (on stderr)")
     .option("--json", "one JSON object for each line")
     .action(async (name: string, flags: { events: boolean }) => {
-      const { logsCommand } = await import("./logs-command.ts");
+      const { logsCommand } = await load();
       await logsCommand(name, flags);
     });
 }

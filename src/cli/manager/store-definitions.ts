@@ -1,5 +1,4 @@
 import { resolve } from "node:path";
-import { formatProblems, loadDefinitions } from "../../definition/index.ts";
 import { ManagerError } from "../../manager/errors.ts";
 import { VmStore } from "../../manager/store.ts";
 import { print } from "../output.ts";
@@ -15,6 +14,7 @@ export async function storeDefinitions(
   files: readonly string[],
   { lenient, replace }: StoreFlags,
 ): Promise<number> {
+  const { formatProblems, loadDefinitions } = await import("../../definition/index.ts");
   const loaded = files.map((path) => loadDefinitions(path, { lenient }));
   const store = new VmStore();
   const sources = new Map<string, string>();
