@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { pvhGuest } from "../../firmware/tiny/pvh-guest.mjs";
+import { bootFileKind } from "./boot-file.ts";
 import { describe as describeMachine } from "./boot-command.ts";
 import { UsageError } from "./errors.ts";
 
@@ -52,6 +53,22 @@ describe("flags as a machine description", () => {
       false,
     );
     expect({ path, kernelSource }).toEqual({ path: undefined, kernelSource: "bundled" });
+  });
+
+  it("knows a definition by its content or its name", () => {
+    const kindOf = (name: string, content: string): string => {
+      const path = join(directory, name);
+      writeFileSync(path, content);
+      return bootFileKind(path);
+    };
+    expect(kindOf("a", "version: 1\n")).toBe("definition");
+    expect(kindOf("b", "<domain type='kvm'/>")).toBe("definition");
+    expect(kindOf("c", '{"boot-source": {}}')).toBe("definition");
+    expect(kindOf("d.yaml", "")).toBe("definition");
+    expect(kindOf("e.yml", "what is this")).toBe("definition");
+    expect(kindOf("f", "what is this")).toBe("kernel");
+    expect(bootFileKind(kernel)).toBe("kernel");
+    expect(bootFileKind(disk)).toBe("disk");
   });
 
   it("adds --disk behind the bundled root", () => {

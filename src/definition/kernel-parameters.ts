@@ -5,23 +5,24 @@
 import type { DiskDescription, MachineDescription } from "../machine/description.ts";
 
 /** What a machine puts first: COMMON_PARAMETERS of machine/resolve.ts. */
-const OWN = ["console=ttyS0", "reboot=k", "panic=-1"];
+const OWN = "console=ttyS0 reboot=k panic=-1";
+const ROOT = /(?:^| )root=([^ ]+)(?: (ro|rw)(?= |$))?/;
 
 /** What of a whole command line a description says. */
 export function splitCommandLine(
   commandLine: string,
   firstDisk: DiskDescription | undefined,
 ): Pick<MachineDescription, "append" | "rootDevice"> {
-  const words = commandLine.split(/\s+/).filter((word) => word !== "");
-  if (OWN.every((word, index) => words[index] === word)) words.splice(0, OWN.length);
-  let rootDevice: string | undefined;
-  const at = firstDisk === undefined ? -1 : words.findIndex((word) => word.startsWith("root="));
-  if (at !== -1) {
-    rootDevice = words[at]!.slice("root=".length);
-    const access = firstDisk?.readOnly === true ? "ro" : "rw";
-    words.splice(at, words[at + 1] === access ? 2 : 1);
+  let append = commandLine.trim();
+  if (append === OWN || append.startsWith(`${OWN} `)) append = append.slice(OWN.length);
+  const [text = "", rootDevice, access] = firstDisk === undefined ? [] : (ROOT.exec(append) ?? []);
+  // Within quotes it may be part of something else; twice does no harm.
+  if (rootDevice !== undefined && !append.includes('"')) {
+    const usual = firstDisk?.readOnly === true ? "ro" : "rw";
+    const others = access === undefined || access === usual ? "" : ` ${access}`;
+    append = append.replace(text, () => others);
   }
-  const append = words.join(" ");
+  append = append.trim();
   return { ...(append === "" ? {} : { append }), ...(rootDevice === undefined ? {} : { rootDevice }) };
 }
 
@@ -34,7 +35,7 @@ export function joinCommandLine(
   { append, rootDevice, disks = [] }: MachineDescription,
   withRoot = true,
 ): string {
-  const words = [...OWN];
+  const words = [OWN];
   const [disk] = disks;
   if (withRoot && disk !== undefined && rootDevice !== undefined) {
     words.push(`root=${rootDevice}`, disk.readOnly === true ? "ro" : "rw");

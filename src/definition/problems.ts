@@ -2,6 +2,9 @@
 import { DefinitionError, type DefinitionProblem } from "./problem.ts";
 import type { Range, Source } from "./source.ts";
 
+/** Characters of a message, which may quote the file. */
+const LONGEST = 400;
+
 /** Where a problem is; what is left out is not told. */
 export interface Place {
   readonly range?: Range | undefined;
@@ -12,6 +15,8 @@ export class Problems {
   readonly source: Source;
   readonly #lenient: boolean;
   readonly #all: DefinitionProblem[] = [];
+  /** Elements with an error. */
+  readonly #wrong = new Set<string>();
 
   /** @param lenient Make what tsvm cannot carry out warnings. */
   constructor(source: Source, lenient = false) {
@@ -29,7 +34,7 @@ export class Problems {
 
   /** Whether this very element has an error already, of which another one would be a consequence. */
   hasErrorAt(element: string | undefined): boolean {
-    return this.#all.some((problem) => problem.severity === "error" && problem.element === (element ?? ""));
+    return element !== undefined && this.#wrong.has(element);
   }
 
   error(message: string, place: Place = {}, hint?: string): void {
@@ -60,7 +65,8 @@ export class Problems {
   }
 
   #add(severity: "error" | "warning", message: string, { range, element }: Place, hint?: string): void {
-    const problem: DefinitionProblem = { severity, message, file: this.source.path };
+    const text = message.length > LONGEST ? `${message.slice(0, LONGEST)}…` : message;
+    const problem: DefinitionProblem = { severity, message: text, file: this.source.path };
     if (hint !== undefined) problem.hint = hint;
     if (range !== undefined) {
       Object.assign(problem, this.source.position(range[0]));
@@ -68,6 +74,7 @@ export class Problems {
       if (excerpt !== undefined) problem.excerpt = excerpt;
     }
     if (element !== undefined && element !== "") problem.element = element;
+    if (severity === "error" && element !== undefined) this.#wrong.add(element);
     this.#all.push(problem);
   }
 }

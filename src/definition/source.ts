@@ -1,5 +1,5 @@
 /** The text of a definition file, and where in it something stands. */
-import { closeSync, readFileSync } from "node:fs";
+import { closeSync, readSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, resolve } from "node:path";
 import { HEAD_SIZE, identifyFile } from "../boot/file-kind.ts";
@@ -82,7 +82,7 @@ function printableColumns(text: string): string {
  * {@link LARGEST_FILE}, or no UTF-8 text.
  */
 export function readSource(path: string): Source {
-  const bytes = path === "-" ? readFileSync(0) : readLimited(path);
+  const bytes = path === "-" ? readStandardInput() : readLimited(path);
   if (bytes.length > LARGEST_FILE) throw tooLarge(path, bytes.length);
   if (bytes.length === 0) throw failure(path, "the file is empty", "a definition begins with version: 1");
   let text: string;
@@ -93,6 +93,29 @@ export function readSource(path: string): Source {
   }
   if (text.includes("\0")) throw notText(path, bytes);
   return new Source(path, text);
+}
+
+/** As much as tells whether it is too large. */
+function readStandardInput(): Uint8Array {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  while (size <= LARGEST_FILE) {
+    const chunk = new Uint8Array(65_536);
+    let length: number;
+    try {
+      length = readSync(0, chunk);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      // Some shells and programs hand over a pipe that does not wait.
+      if (code === "EAGAIN") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+      else throw failure("-", `standard input cannot be read: ${message}`, undefined, error);
+      continue;
+    }
+    if (length === 0) break;
+    chunks.push(chunk.subarray(0, length));
+    size += length;
+  }
+  return Buffer.concat(chunks);
 }
 
 function readLimited(path: string): Uint8Array {

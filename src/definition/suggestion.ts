@@ -8,8 +8,7 @@ export function nearest(word: string, known: readonly string[]): string | undefi
   let best: string | undefined;
   let least = limit + 1;
   for (const candidate of known) {
-    // Capitals, hyphens and underscores are the commonest of all mistakes.
-    const far = plain(word) === plain(candidate) ? 0 : distance(word, candidate);
+    const far = difference(word, candidate);
     if (far < least) [best, least] = [candidate, far];
   }
   return best;
@@ -18,6 +17,13 @@ export function nearest(word: string, known: readonly string[]): string | undefi
 export function didYouMean(word: string, known: readonly string[]): string | undefined {
   const best = nearest(word, known);
   return best === undefined ? undefined : `did you mean ${best}?`;
+}
+
+/** The commonest mistakes count little: capitals, hyphens and underscores, and letters that changed places. */
+function difference(a: string, b: string): number {
+  if (plain(a) === plain(b)) return 0;
+  const sameLetters = a.length === b.length && [...a].sort().join("") === [...b].sort().join("");
+  return sameLetters ? 1 : distance(a, b);
 }
 
 function plain(word: string): string {

@@ -34,7 +34,6 @@ function readDisk(element: XmlElement, problems: Problems): ReadDisk | undefined
   const device = element.attribute("device") ?? "disk";
   const source = element.one("source");
   const path = readSource(element, source, problems);
-  const target = readTarget(element, device, problems);
   if (path === undefined) {
     element.skipContent();
     return undefined;
@@ -44,6 +43,7 @@ function readDisk(element: XmlElement, problems: Problems): ReadDisk | undefined
     problems.lacking(`<disk>: tsvm has no ${device}, only virtio disks`, element.place);
     return undefined;
   }
+  const target = readTarget(element, device, problems);
   skipBookkeeping(element);
   tellLess(element, problems);
   const { format, cache } = readDriver(element, problems);
@@ -92,8 +92,7 @@ function readTarget(disk: XmlElement, device: string, problems: Problems): strin
   const rotation = target?.attribute("rotation_rate");
   if (rotation !== undefined)
     problems.warning("<target>: the guest does not see how fast a disk turns", target!.place);
-  const there = disk.children.some((child) => child.name === "source");
-  if (bus !== "virtio" && (there || device === "disk") && (device === "disk" || device === "cdrom")) {
+  if (bus !== "virtio") {
     problems.lacking(
       `<target>: tsvm has no ${bus} bus, only virtio${device === "cdrom" ? ", and no CD-ROM drives" : ""}`,
       (target ?? disk).place,

@@ -31,7 +31,7 @@ function readOwn(own: XmlElement, problems: Problems): Kept {
   const labels: Record<string, string> = {};
   for (const label of own.all("tsvm:label")) {
     const name = label.attribute("name") ?? "";
-    if (name !== "" && name !== "__proto__") labels[name] = label.text();
+    if (name !== "" && name !== "__proto__") labels[name] = label.attribute("value") ?? "";
     else problems.error("<tsvm:label> has no name", label.place);
   }
   const restart = own.attribute("restart");
@@ -73,7 +73,9 @@ export function writeMetadata({
   return {
     "tsvm:vm": {
       $: { "xmlns:tsvm": NAMESPACE, ...attributes },
-      ...(entries.length === 0 ? {} : { "tsvm:label": entries.map(([name, _]) => ({ $: { name }, _ })) }),
+      ...(entries.length === 0
+        ? {}
+        : { "tsvm:label": entries.map(([name, value]) => ({ $: { name, value } })) }),
       ...(dependsOn.length === 0 ? {} : { "tsvm:dependsOn": dependsOn }),
     },
   };

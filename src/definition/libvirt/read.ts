@@ -71,7 +71,7 @@ function readDomain(domain: XmlElement, problems: Problems): VmDefinition {
 function readType(domain: XmlElement, problems: Problems): void {
   const type = domain.attribute("type");
   // The number and the state of a running domain.
-  domain.skipAttributes("id", "xmlns:qemu");
+  domain.skipAttributes("id");
   domain.skip("seclabel");
   if (type === "kvm" || type === "qemu") return;
   if (type === undefined) problems.error("<domain> has no type", domain.place, 'write <domain type="kvm">');

@@ -92,7 +92,7 @@ export class XmlElement {
   /** Tells what was not read, outermost first: what is within an unread element needs no word of its own. */
   reportUnread(problems: Problems): void {
     for (const [name, value] of this.#attributes) {
-      if (this.#readAttributes.has(name)) continue;
+      if (this.#readAttributes.has(name) || name === "xmlns" || name.startsWith("xmlns:")) continue;
       problems.lacking(
         `<${this.name}>: tsvm does not know the attribute ${name}="${value.slice(0, 40)}"`,
         this.place,

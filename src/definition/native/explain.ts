@@ -28,8 +28,13 @@ function explain(issue: Issue, prefix: Path, tree: Tree, problems: Problems): vo
     for (const key of issue.keys) unknownKey(key, issue.message.split(" "), path, tree, problems);
     return;
   }
-  const place = tree.at(path);
+  const place = issue.code === "invalid_key" ? tree.atKey(path) : tree.at(path);
   if (problems.hasErrorAt(place.element)) return;
+  if (issue.code === "invalid_key") {
+    const [reason] = issue.issues;
+    problems.error(`the key ${JSON.stringify(keyText(path))} ${reason?.message ?? "does not fit"}`, place);
+    return;
+  }
   const value = valueAt(tree.value, path);
   if (issue.code === "invalid_union") {
     const branch = fittingBranch(issue.errors);
@@ -53,7 +58,10 @@ function explain(issue: Issue, prefix: Path, tree: Tree, problems: Problems): vo
     return;
   }
   if (issue.code === "invalid_type") {
-    problems.error(typeMessage(path, value, issue), place, typeHint(value, issue.expected));
+    // A text of our own says it better.
+    const own = !issue.message.startsWith("Invalid input");
+    if (own) problems.error(about(path, value, issue.message), place);
+    else problems.error(typeMessage(path, value, issue.expected), place, typeHint(value, issue.expected));
     return;
   }
   problems.error(about(path, value, issue.message), place);
@@ -80,11 +88,8 @@ function fittingBranch(branches: readonly (readonly Issue[])[]): readonly Issue[
     : undefined;
 }
 
-function typeMessage(path: Path, value: unknown, { expected, message }: z.core.$ZodIssueInvalidType): string {
-  // A text of our own says it better.
-  if (!message.startsWith("Invalid input")) return about(path, value, message);
-  const wanted = KIND_NAMES[expected] ?? expected;
-  return `${keyText(path)} must be ${wanted}, and is ${kindOf(value)}`;
+function typeMessage(path: Path, value: unknown, expected: string): string {
+  return `${keyText(path)} must be ${KIND_NAMES[expected] ?? expected}, and is ${kindOf(value)}`;
 }
 
 const KIND_NAMES: Readonly<Record<string, string>> = {

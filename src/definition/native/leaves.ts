@@ -25,6 +25,9 @@ export const text = z.string().check(z.refine((value) => !FORBIDDEN.test(value),
 export const longText = z
   .string()
   .check(z.refine((value) => !FORBIDDEN.test(value.replaceAll(/[\t\n]/g, " ")), CONTROL));
+/** Of a command: whatever a program can be given. */
+export const argument = z.string().check(z.refine((value) => !value.includes("\0"), "has a NUL character"));
+export const variableName = z.string().check(z.regex(/^[^=\0]+$/, "is no name of a variable"));
 export const path = z
   .string()
   .check(z.refine((value) => value !== "" && !FORBIDDEN.test(value), "is no path"));

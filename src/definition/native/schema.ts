@@ -5,7 +5,21 @@
  */
 import * as z from "zod/mini";
 import { RESTART } from "../restart.ts";
-import { count, duration, flag, longText, name, object, path, rate, size, text, uuid } from "./leaves.ts";
+import {
+  argument,
+  count,
+  duration,
+  flag,
+  longText,
+  name,
+  object,
+  path,
+  rate,
+  size,
+  text,
+  uuid,
+  variableName,
+} from "./leaves.ts";
 
 /** The version of the format that this tsvm reads and writes. */
 export const VERSION = 1;
@@ -51,8 +65,8 @@ const disk = object({
 });
 
 const command = object({
-  argv: z.array(text).check(z.minLength(1, "must name a program"), z.describe("Program and arguments.")),
-  env: about(z.record(z.string(), z.string()), "Environment variables."),
+  argv: z.array(argument).check(z.minLength(1, "must name a program"), z.describe("Program and arguments.")),
+  env: about(z.record(variableName, argument), "Environment variables."),
   cwd: about(path, "Working directory in the guest; / by default."),
   terminal: about(flag, "Run it on the console as its terminal."),
 });
@@ -61,7 +75,7 @@ const vmShape = {
   title: about(text, "A short text for people."),
   description: about(longText, "A longer text for people."),
   uuid: about(uuid, "The machine's UUID."),
-  labels: about(z.record(z.string(), text), "What you want to find or group machines by."),
+  labels: about(z.record(text.check(z.minLength(1)), text), "What you want to find or group machines by."),
   cpus: about(count, "Number of virtual processors; 1 by default."),
   memory: about(size, "Guest memory, such as 512M or 2G; 128M by default."),
   hugePages: about(z.enum(["none", "transparent", "hugetlb"]), "What backs guest memory: none by default."),
@@ -75,7 +89,7 @@ const vmShape = {
   ),
   initrd: about(path, "Path of an initial RAM disk."),
   append: about(
-    z.union([text, z.array(text)], "must be a text or a list of texts"),
+    z.union([longText, z.array(text)], "must be a text or a list of texts"),
     "Added to the kernel command line.",
   ),
   disks: about(
@@ -97,7 +111,7 @@ const vmShape = {
   acpi: about(flag, "ACPI tables for the kernel: by default yes, but for the bundled kernel."),
   command: about(
     z.union(
-      [text, z.array(text).check(z.minLength(1, "must name a program")), command],
+      [argument, z.array(argument).check(z.minLength(1, "must name a program")), command],
       "must be a text, a list of texts, or a mapping with argv",
     ),
     "Run this instead of a shell or the disk's own init. A text is run by sh -c.",

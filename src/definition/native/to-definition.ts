@@ -56,7 +56,15 @@ function toMachine(name: string, vm: NativeVm, file: (path: string) => string): 
         : { kernel: file(kernel) }),
     ...given({ bootEntry }),
     ...(initrd === undefined ? {} : { initrd: file(initrd) }),
-    ...(append === undefined ? {} : { append: typeof append === "string" ? append : append.join(" ") }),
+    ...(append === undefined
+      ? {}
+      : {
+          append: [append]
+            .flat()
+            .join(" ")
+            .replaceAll(/\s*\n\s*/g, " ")
+            .trim(),
+        }),
     ...(disks === undefined ? {} : { disks: disks.map((disk) => toDisk(disk, file)) }),
     ...given({ root, rootDevice, console }),
     ...(vm.acpi === undefined ? {} : { acpi: isTrue(vm.acpi) }),

@@ -23,7 +23,7 @@ import { elementPath } from "./element-path.ts";
 /** Nobody's definition is nested this deeply. */
 const DEEPEST = 32;
 /** Values after all aliases are expanded. */
-const MOST_VALUES = 100_000;
+const MOST_VALUES = 20_000;
 
 export interface TreeOptions {
   /** Replaces variables in every text. */
@@ -68,7 +68,7 @@ export function parseTree(problems: Problems, options: TreeOptions = {}): Tree |
   let document: Document.Parsed;
   try {
     // Our own check of keys names both lines.
-    document = parseDocument(text, { prettyErrors: false, uniqueKeys: false, logLevel: "silent" });
+    document = parseDocument(text, { prettyErrors: false, uniqueKeys: false, logLevel: "error" });
   } catch (error) {
     // The parser calls itself for each level.
     if (!(error instanceof RangeError)) throw error;
@@ -83,6 +83,7 @@ export function parseTree(problems: Problems, options: TreeOptions = {}): Tree |
 }
 
 function syntaxMessage(message: string): string {
+  if (message.includes("Maximum call stack")) return "the file is nested too deeply";
   if (message.startsWith("Source contains multiple documents"))
     return "the file has several YAML documents (---): put them into one, under vms:";
   return message.charAt(0).toLowerCase() + message.slice(1);
@@ -96,8 +97,13 @@ class Converter {
   readonly #values = new Map<string, Range>();
   /** Filled in the order of the file, as an alias means the nearest anchor above it. */
   readonly #anchors = new Map<string, unknown>();
+  /** What is being converted: an alias of it would have no end. */
+  readonly #open = new Set<unknown>();
+  /** What is being merged. */
+  readonly #merging = new Set<YAMLMap>();
   #count = 0;
-  #tooMany = false;
+  /** Enough was wrong. */
+  #stopped = false;
 
   constructor(contents: unknown, problems: Problems, { interpolate }: TreeOptions) {
     this.#contents = contents;
@@ -105,8 +111,9 @@ class Converter {
     this.#interpolate = interpolate;
   }
 
-  convert(): Tree {
+  convert(): Tree | undefined {
     const value = this.#convert(this.#contents, []);
+    if (this.#stopped) return undefined;
     return new Tree(value, this.#keys, this.#values);
   }
 
@@ -116,12 +123,20 @@ class Converter {
     const place: Place = { range, element: elementPath(path) };
     if (this.#exhausted(place)) return null;
     if (path.length > DEEPEST) {
+      this.#stopped = true;
       this.#problems.error(`nested more than ${DEEPEST} levels deep`, place);
       return null;
     }
     if (isAlias(node)) return this.#alias(node.source, place, path);
     if (!isNode(node)) return null;
     if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
+    this.#open.add(node);
+    const value = this.#collection(node, path, place);
+    this.#open.delete(node);
+    return value;
+  }
+
+  #collection(node: unknown, path: PropertyKey[], place: Place): unknown {
     if (isMap(node)) {
       const result: Record<string, unknown> = {};
       this.#fill(result, node, path, false);
@@ -132,15 +147,15 @@ class Converter {
   }
 
   #exhausted(place: Place): boolean {
-    if (this.#tooMany) return true;
-    this.#tooMany = ++this.#count > MOST_VALUES;
-    if (this.#tooMany) {
+    if (this.#stopped) return true;
+    this.#stopped = ++this.#count > MOST_VALUES;
+    if (this.#stopped) {
       this.#problems.error(
         `the file has more than ${MOST_VALUES} values with its aliases (*) expanded`,
         place,
       );
     }
-    return this.#tooMany;
+    return this.#stopped;
   }
 
   #target(name: string, place: Place): unknown {
@@ -150,7 +165,12 @@ class Converter {
   }
 
   #alias(name: string, place: Place, path: PropertyKey[]): unknown {
-    const value = this.#convert(this.#target(name, place), path);
+    const target = this.#target(name, place);
+    if (this.#open.has(target)) {
+      this.#problems.error(`*${name} is part of &${name} itself`, place);
+      return null;
+    }
+    const value = this.#convert(target, path);
     // What is wrong with the value is told where it is used.
     if (place.range !== undefined) this.#values.set(elementPath(path), place.range);
     return value;
@@ -183,10 +203,14 @@ class Converter {
       if (range !== undefined) this.#keys.set(elementPath(place), range);
       result[key] = this.#convert(pair.value, place);
     }
+    this.#merging.add(map);
     for (const source of merged) {
-      if (this.#exhausted({ range: rangeOf(source) })) return;
-      this.#fill(result, source, path, true);
+      const place: Place = { range: rangeOf(source), element: elementPath(path) };
+      if (this.#exhausted(place)) return;
+      if (this.#merging.has(source)) this.#problems.error("<<: merges a mapping into itself", place);
+      else this.#fill(result, source, path, true);
     }
+    this.#merging.delete(map);
   }
 
   #duplicate(key: string, range: Range | undefined, path: PropertyKey[]): void {

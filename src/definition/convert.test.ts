@@ -1,0 +1,373 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { check, tool } from "../../test/support/needs.ts";
+import type { DiskDescription, MachineDescription, RateLimit } from "../machine/description.ts";
+import { convertDefinitions, type TargetFormat } from "./convert.ts";
+import type { VmDefinition } from "./definition.ts";
+import { formatProblems } from "./problem.ts";
+import { Problems } from "./problems.ts";
+import { Source } from "./source.ts";
+import { loadText } from "./testing/load-text.ts";
+
+async function convert(
+  definitions: readonly VmDefinition[],
+  target: TargetFormat,
+  lenient = false,
+): Promise<{ text: string; said: string }> {
+  const problems = new Problems(new Source("from.yaml", ""), lenient);
+  const text = await convertDefinitions(definitions, target, "/srv", problems);
+  return { text, said: formatProblems(problems.all) };
+}
+
+async function thereAndBack(
+  definitions: readonly VmDefinition[],
+  target: TargetFormat,
+): Promise<readonly VmDefinition[]> {
+  const { text, said } = await convert(definitions, target);
+  expect(said).toBe("");
+  const ending = { yaml: "yaml", json: "json", libvirt: "xml", firecracker: "json" }[target];
+  const back = loadText(text, `vm.${ending}`);
+  expect(back.printed).toBe("");
+  return back.definitions;
+}
+
+/** Properties that are there or not, never undefined. */
+const some = <T extends object>(model: { [K in keyof T]-?: fc.Arbitrary<NonNullable<T[K]>> }): fc.Arbitrary<
+  Partial<T>
+> => fc.record(model, { requiredKeys: [] }) as fc.Arbitrary<Partial<T>>;
+const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,20}$/);
+/** Also such as YAML, XML and variables give a meaning. */
+const text = fc.oneof(
+  fc.constantFrom(
+    "yes",
+    "1.10",
+    "~",
+    "null",
+    "a: b",
+    "# x",
+    "${HOME}",
+    "$$",
+    "$${x}",
+    "<&>\"'",
+    "- a",
+    "*x",
+    "&x",
+    "!t",
+    "0x10",
+    "{a}",
+  ),
+  fc
+    .string({ unit: "grapheme", maxLength: 20 })
+    .filter((value) => !/[\x00-\x1f\x7f\p{Cs}\ufffe\uffff]/u.test(value)),
+);
+const word = fc
+  .stringMatching(/^[a-z][a-z0-9=.,${}"'<&>-]{0,12}$/)
+  .filter((value) => !value.startsWith("root="));
+const path = fc.oneof(
+  fc.stringMatching(/^[a-z][a-z $#&<-]{0,10}[a-z]$/).map((file) => `/srv/images/${file}`),
+  fc.constantFrom("/dev/sdx", "/srv/disk", "/srv/bundled"),
+);
+const whole = fc.integer({ min: 1, max: 2 ** 40 });
+const rateLimit = fc
+  .tuple(
+    some<RateLimit>({
+      bytesPerSecond: whole,
+      bytesBurst: whole,
+      operationsPerSecond: whole,
+      operationsBurst: whole,
+    }),
+  )
+  .map(([limit]) => {
+    const { bytesBurst, operationsBurst, ...rates } = limit;
+    return {
+      ...rates,
+      ...(rates.bytesPerSecond === undefined || bytesBurst === undefined ? {} : { bytesBurst }),
+      ...(rates.operationsPerSecond === undefined || operationsBurst === undefined
+        ? {}
+        : { operationsBurst }),
+    };
+  })
+  .filter((limit) => Object.keys(limit).length > 0);
+const serial = fc.stringMatching(/^[A-Za-z0-9]([ -~]{0,18}[A-Za-z0-9])?$/);
+
+const disk = (more: object): fc.Arbitrary<DiskDescription> =>
+  fc
+    .tuple(
+      path,
+      some<DiskDescription>({
+        readOnly: fc.constant(true),
+        format: fc.constantFrom("raw", "qcow2"),
+        serial,
+        cache: fc.constantFrom("writeback", "none", "unsafe"),
+        rateLimits: some({ total: rateLimit, read: rateLimit, write: rateLimit }).filter(
+          (limits) => Object.keys(limits).length > 0,
+        ),
+        bootOrder: fc.integer({ min: 1, max: 100 }),
+      } as never),
+      some(more as never),
+    )
+    .map(([file, disk, others]) => ({ ...disk, ...(others as object), path: file }));
+
+const disks = (more: object): fc.Arbitrary<DiskDescription[]> =>
+  fc.uniqueArray(disk(more), { selector: (made) => made.path, minLength: 1, maxLength: 4 });
+
+const management = some<VmDefinition>({
+  title: text.filter((value) => value.trim() === value && value !== ""),
+  description: text.filter((value) => value.trim() === value && value !== ""),
+  uuid: fc.uuid(),
+  labels: fc.dictionary(
+    name.filter((key) => key !== "__proto__"),
+    text,
+    { minKeys: 1, maxKeys: 3 },
+  ),
+  restart: fc.oneof(
+    fc.constantFrom("always", "unless-stopped", "on-failure", "no").map((policy) => ({ policy })),
+    fc.integer({ min: 1, max: 99 }).map((maxRetries) => ({ policy: "on-failure" as const, maxRetries })),
+  ),
+  stopTimeout: fc.integer({ min: 1, max: 10 ** 7 }),
+} as never);
+
+const size = {
+  cpus: fc.integer({ min: 1, max: 254 }),
+  memory: fc.integer({ min: 256, max: 2 ** 24 }).map((pages) => pages * 4096),
+};
+const ownKernel = {
+  kernel: path,
+  initrd: path,
+  append: fc.array(word, { minLength: 1, maxLength: 4 }).map((words) => words.join(" ")),
+  hugePages: fc.constantFrom("none", "hugetlb"),
+  console: fc.constantFrom("serial", "virtio"),
+  acpi: fc.constant(false),
+};
+
+function vm(
+  machine: fc.Arbitrary<MachineDescription>,
+  others: fc.Arbitrary<Partial<VmDefinition>>,
+): fc.Arbitrary<VmDefinition> {
+  return fc
+    .tuple(name, machine, others)
+    .map(
+      ([called, made, more]) =>
+        ({ kind: "vm", name: called, ...more, machine: { ...made, name: called } }) as VmDefinition,
+    );
+}
+
+describe("definitions in another format and back", () => {
+  it.each(["yaml", "json"] as const)("stay the same in %s", async (format) => {
+    const machine = fc
+      .tuple(
+        fc.record({ ...size, disks: disks({ overlay: fc.boolean(), ephemeral: fc.boolean() }) }),
+        some<MachineDescription>({
+          ...ownKernel,
+          hugePages: fc.constantFrom("none", "transparent", "hugetlb"),
+          acpi: fc.boolean(),
+          rootDevice: fc.constant("/dev/vda1"),
+        } as never),
+      )
+      .map(([required, more]) => ({ ...required, ...more }) as MachineDescription);
+    const command = fc.record({
+      ...size,
+      command: fc.record({
+        argv: fc.array(text, { minLength: 1, maxLength: 3 }),
+        env: fc.dictionary(name, text, { maxKeys: 2 }),
+        terminal: fc.boolean(),
+      }),
+    }) as fc.Arbitrary<MachineDescription>;
+    const several = fc.uniqueArray(vm(fc.oneof(machine, command), management), {
+      selector: ({ name: called }) => called,
+      minLength: 1,
+      maxLength: 3,
+    });
+    await fc.assert(
+      fc.asyncProperty(several, async (definitions) => {
+        const linked = definitions.map((definition, index) =>
+          index === 0 ? definition : { ...definition, dependsOn: [definitions[index - 1]!.name] },
+        );
+        const back = await thereAndBack(linked, format);
+        // Numbers as keys come first in JavaScript.
+        const sorted = (all: readonly VmDefinition[]): VmDefinition[] =>
+          all.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+        expect(sorted(back)).toEqual(sorted(linked));
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it("stay the same in libvirt's XML", async () => {
+    const kernel = fc
+      .tuple(
+        fc.record({
+          ...size,
+          kernel: path,
+          disks: disks({ overlay: fc.constant(true) }),
+          rootDevice: fc.constantFrom("/dev/vda1", "LABEL=root"),
+        }),
+        some<MachineDescription>({
+          ...ownKernel,
+          hugePages: fc.constant("hugetlb"),
+          console: fc.constant("virtio"),
+        } as never),
+      )
+      .map(([required, more]) => ({ ...required, ...more }) as MachineDescription);
+    await fc.assert(
+      fc.asyncProperty(vm(kernel, management), async (definition) => {
+        const [back] = await thereAndBack([explicit(definition)], "libvirt");
+        // With a kernel of its own there is no order in which disks are looked at.
+        expect(back).toEqual(explicit(definition));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("stay the same in Firecracker's configuration", async () => {
+    const drive = fc
+      .tuple(
+        path,
+        some<DiskDescription>({
+          readOnly: fc.constant(true),
+          cache: fc.constantFrom("writeback", "unsafe"),
+        } as never),
+        fc.option(fc.integer({ min: 1, max: 2 ** 40 })),
+      )
+      .map(([file, more, rate]) => ({
+        ...more,
+        path: file,
+        format: "raw" as const,
+        ...(rate === null
+          ? {}
+          : { rateLimits: { total: { bytesPerSecond: rate, operationsPerSecond: rate } } }),
+      }));
+    const machine = fc.record({
+      cpus: fc.integer({ min: 1, max: 32 }),
+      memory: fc.integer({ min: 1, max: 4096 }).map((mebibytes) => mebibytes * 2 ** 20),
+      kernel: path,
+      append: fc.constantFrom("quiet", 'a="b  c" d'),
+      rootDevice: fc.constantFrom("/dev/vda", "PARTUUID=1234", "/dev/vda3"),
+      disks: fc.uniqueArray(drive, { selector: (made) => made.path, minLength: 1, maxLength: 3 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(vm(machine, fc.constant({})), async (definition) => {
+        fc.pre(!(definition.machine.append!.includes('"') && definition.machine.rootDevice === "/dev/vda3"));
+        const [back] = await thereAndBack([definition], "firecracker");
+        expect(back?.machine).toEqual({ ...definition.machine, name: "vm" });
+      }),
+    );
+  });
+});
+
+/** As far as libvirt's XML can say it: formats are written out, `no` is what it does without a word. */
+function explicit(definition: VmDefinition): VmDefinition {
+  const disks = definition.machine.disks!.map((disk) => {
+    const known: DiskDescription = { format: "raw", ...disk };
+    delete known.bootOrder;
+    return known;
+  });
+  const { append, rootDevice, ...machine } = definition.machine;
+  // A quote keeps the command line as it is.
+  const plain = append?.replaceAll('"', "");
+  return {
+    ...definition,
+    machine: {
+      ...machine,
+      ...(plain === undefined ? {} : { append: plain }),
+      rootDevice: rootDevice!,
+      disks,
+    },
+  };
+}
+
+describe("libvirt's own tools", () => {
+  const needs = [tool("virt-xml-validate", "libvirt-clients"), tool("xmllint", "libxml2-utils")];
+  check("accept what we write", needs, async () => {
+    const definition: VmDefinition = {
+      kind: "vm",
+      name: "all",
+      uuid: "0b0e6a1c-8f5d-4c1e-9d5e-3b1f0c2a7d11",
+      title: "All",
+      description: "a\n<b>",
+      labels: { "a.b": "c&d" },
+      restart: { policy: "on-failure", maxRetries: 3 },
+      stopTimeout: 1500,
+      dependsOn: ["other"],
+      machine: {
+        cpus: 3,
+        memory: 2 ** 28,
+        hugePages: "hugetlb",
+        kernel: "/srv/k",
+        initrd: "/srv/i",
+        append: "quiet",
+        rootDevice: "/dev/vda1",
+        console: "virtio",
+        disks: [
+          {
+            path: "/srv/a",
+            format: "qcow2",
+            readOnly: true,
+            overlay: true,
+            serial: "S",
+            cache: "none",
+            rateLimits: {
+              total: { bytesPerSecond: 100, bytesBurst: 200 },
+              read: { operationsPerSecond: 1, operationsBurst: 2 },
+            },
+          },
+          { path: "/dev/sdb", format: "raw" },
+        ],
+      },
+    };
+    const fromDisk: VmDefinition = {
+      kind: "vm",
+      name: "disk",
+      machine: {
+        cpus: 1,
+        memory: 2 ** 27,
+        disks: [{ path: "/srv/a", format: "raw", bootOrder: 2 }],
+        acpi: false,
+      },
+    };
+    const directory = mkdtempSync(join(tmpdir(), "tsvm-test-"));
+    try {
+      for (const each of [definition, fromDisk]) {
+        const file = join(directory, "domain.xml");
+        writeFileSync(file, (await convert([each], "libvirt")).text);
+        // Fails with what is wrong.
+        execFileSync("virt-xml-validate", [file, "domain"], { stdio: ["ignore", "ignore", "pipe"] });
+      }
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+});
+
+describe("what another format cannot say", () => {
+  const definition: VmDefinition = {
+    kind: "vm",
+    name: "a",
+    labels: { a: "b" },
+    machine: { cpus: 1, memory: 2 ** 27, command: { argv: ["true"] } },
+  };
+
+  it("is an error", async () => {
+    expect((await convert([definition], "libvirt")).said).toBe(
+      "from.yaml: command: libvirt's XML has no words for it\n  → --lenient goes on without it\n" +
+        "from.yaml: libvirt's XML cannot name the bundled kernel\n  → give the VM a kernel, or boot the one of a disk",
+    );
+    expect((await convert([definition], "firecracker")).said).toBe(
+      "from.yaml: command: Firecracker's configuration has no words for it\n  → --lenient goes on without it\n" +
+        "from.yaml: labels: Firecracker's configuration has no words for it\n  → --lenient goes on without it\n" +
+        "from.yaml: Firecracker's configuration needs a kernel, and cannot name the bundled one or that of a disk",
+    );
+  });
+
+  it("is a warning where a guest remains", async () => {
+    const withKernel = { ...definition, machine: { cpus: 1, memory: 2 ** 27 + 4096, kernel: "/k" } };
+    expect((await convert([withKernel], "firecracker", true)).said).toBe(
+      "from.yaml: warning: labels: Firecracker's configuration has no words for it\n  → tsvm goes on without it\n" +
+        "from.yaml: warning: memory: Firecracker counts whole MiB\n  → tsvm rounds it up",
+    );
+  });
+});

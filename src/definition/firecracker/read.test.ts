@@ -1,0 +1,115 @@
+import { describe, expect, it } from "vitest";
+import { loadText } from "../testing/load-text.ts";
+
+const MiB = 2 ** 20;
+
+/** As in Firecracker's own example, with what it writes for things that are not there. */
+const EXAMPLE = `{
+  "boot-source": {
+    "kernel_image_path": "vmlinux.bin",
+    "boot_args": "console=ttyS0 reboot=k panic=1 pci=off",
+    "initrd_path": null
+  },
+  "drives": [
+    { "drive_id": "data", "path_on_host": "/srv/data.img", "is_root_device": false, "is_read_only": true },
+    {
+      "drive_id": "rootfs",
+      "partuuid": null,
+      "is_root_device": true,
+      "cache_type": "Unsafe",
+      "is_read_only": false,
+      "path_on_host": "bionic.rootfs.ext4",
+      "io_engine": "Sync",
+      "rate_limiter": { "bandwidth": { "size": 2000, "one_time_burst": 0, "refill_time": 500 }, "ops": null },
+      "socket": null
+    }
+  ],
+  "machine-config": { "vcpu_count": 2, "mem_size_mib": 1024, "smt": false, "track_dirty_pages": false, "huge_pages": "None" },
+  "cpu-config": null,
+  "balloon": null,
+  "network-interfaces": [],
+  "vsock": null,
+  "logger": null,
+  "metrics": null,
+  "mmds-config": null,
+  "entropy": {}
+}
+`;
+
+describe("a Firecracker configuration", () => {
+  it("is recognised, with the root drive first", () => {
+    expect(loadText(EXAMPLE, "vmconfig.json")).toEqual({
+      definitions: [
+        {
+          kind: "vm",
+          name: "vmconfig",
+          machine: {
+            name: "vmconfig",
+            cpus: 2,
+            memory: 1024 * MiB,
+            kernel: "/srv/vmlinux.bin",
+            append: "console=ttyS0 reboot=k panic=1 pci=off",
+            rootDevice: "/dev/vda",
+            disks: [
+              {
+                path: "/srv/bionic.rootfs.ext4",
+                format: "raw",
+                cache: "unsafe",
+                rateLimits: { total: { bytesPerSecond: 4000, bytesBurst: 2000 } },
+              },
+              { path: "/srv/data.img", readOnly: true, format: "raw" },
+            ],
+          },
+        },
+      ],
+      printed: "",
+      errors: 0,
+      elements: [],
+    });
+  });
+
+  it("has Firecracker's defaults", () => {
+    const { definitions } = loadText('{"boot-source": {"kernel_image_path": "/k"}}', "x y.json");
+    expect(definitions).toEqual([
+      { kind: "vm", name: "x-y", machine: { name: "x-y", cpus: 1, memory: 128 * MiB, kernel: "/k" } },
+    ]);
+  });
+
+  it("asks for things that tsvm lacks: errors, unless lenient", () => {
+    const text = EXAMPLE.replace('"vsock": null', '"vsock": {"guest_cid": 3, "uds_path": "/x"}')
+      .replace("[],", '[{"iface_id": "eth0", "host_dev_name": "tap0"}],')
+      .replace('"balloon": null', '"balloon": {"amount_mib": 0}');
+    const strict = loadText(text, "vm.json");
+    expect(strict.errors).toBe(2);
+    expect(strict.printed).toBe(
+      'vm.json:23:3: warning: balloon: left out, as tsvm has no memory balloon yet\n  23 |   "balloon": {"amount_mib": 0},\n     |   ^^^^^^^^^\n' +
+        'vm.json:24:3: network-interfaces: tsvm has no network yet\n  24 |   "network-interfaces": [{"iface_id": "eth0", "host_dev_name": "tap0"}],\n     |   ^^^^^^^^^^^^^^^^^^^^\n  → --lenient goes on without it\n' +
+        'vm.json:25:3: vsock: tsvm has no vsock yet\n  25 |   "vsock": {"guest_cid": 3, "uds_path": "/x"},\n     |   ^^^^^^^\n  → --lenient goes on without it',
+    );
+    expect(loadText(text, "vm.json", { lenient: true })).toMatchObject({
+      errors: 0,
+      definitions: [{ name: "vm" }],
+    });
+  });
+
+  it.each([
+    ['"boot_arg": ""', 'vm.json:1:46: unknown key "boot_arg"'],
+    ['"initrd_path": 5', "vm.json:1:61: initrd_path must be a text, and is the number 5"],
+  ])("with %s", (more, message) => {
+    const text = `{"boot-source": {"kernel_image_path": "/k",  ${more}}}`;
+    expect(loadText(text, "vm.json").printed.split("\n")[0]).toBe(message);
+  });
+
+  it("has one root device", () => {
+    const drive = (id: string): string =>
+      `{"drive_id": "${id}", "path_on_host": "${id}", "is_root_device": true, "cache_type": "Writethrough"}`;
+    const text = (drives: string): string =>
+      `{"boot-source": {"kernel_image_path": "/k"}, "drives": [${drives}]}`;
+    const { printed } = loadText(text(drive("a")), "vm.json");
+    expect(printed).toContain('cache_type: "Writethrough" must be Unsafe or Writeback');
+    expect(
+      loadText(text(`${drive("a")}, ${drive("b")}`).replaceAll("Writethrough", "Writeback"), "vm.json")
+        .printed,
+    ).toContain("two drives have is_root_device: true");
+  });
+});

@@ -1,0 +1,396 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { loadText, type Loaded } from "../testing/load-text.ts";
+
+const MiB = 2 ** 20;
+
+/** What virt-install 4.1 and virsh 9.0 printed. */
+function fixture(name: string, lenient = false): Loaded {
+  const text = readFileSync(new URL(`testing/${name}.xml`, import.meta.url), "utf8");
+  return loadText(text, "vm.xml", { lenient });
+}
+
+/** `line: message` of errors, or of warnings. */
+function said({ printed }: Loaded, severity: "error" | "warning"): string[] {
+  return printed.split("\n").flatMap((line) => {
+    const match = /^vm\.xml:(\d+):\d+: (warning: )?(.*)$/.exec(line);
+    if (match === null || (match[2] === undefined) !== (severity === "error")) return [];
+    return [`${match[1]!}: ${match[3]!}`];
+  });
+}
+
+/** A domain around these devices, in line 2. */
+function domain(devices: string, before = ""): string {
+  return `<domain type='kvm'><name>a</name><memory>65536</memory><os><type>hvm</type><kernel>/k</kernel></os><features><acpi/></features>${before}<devices>
+${devices}</devices></domain>`;
+}
+
+describe("domains as virt-install and virsh write them", () => {
+  it("a disk image", () => {
+    const strict = fixture("virt-install-import");
+    expect(said(strict, "error")).toEqual([
+      '53: <interface type="network" model="virtio">: tsvm has no network yet',
+    ]);
+    const { definitions, printed } = fixture("virt-install-import", true);
+    expect(definitions).toEqual([
+      {
+        kind: "vm",
+        name: "debian",
+        uuid: "00000000-1111-2222-3333-444444444444",
+        machine: {
+          name: "debian",
+          cpus: 2,
+          memory: 2048 * MiB,
+          disks: [{ path: "/var/lib/libvirt/images/d.qcow2", format: "qcow2" }],
+        },
+      },
+    ]);
+    // Each cosmetic kind once, with its first line.
+    expect(said({ printed } as Loaded, "warning")).toEqual([
+      "5: <libosinfo:libosinfo>: notes of another program, which tsvm does not keep",
+      '37: <controller type="usb">: left out, as virtio devices of tsvm need none',
+      '38: <controller type="pci">, 15 times: left out, as virtio devices of tsvm need none',
+      '53: <interface type="network" model="virtio">: tsvm has no network yet',
+      "59: <channel>: left out, as tsvm has no channels (org.qemu.guest_agent.0)",
+      '63: <input type="tablet">: left out, as tsvm has no keyboard, mouse or tablet; there is the console',
+      '64: <graphics type="vnc">: left out, as tsvm has no screen',
+      "65: <video>: left out, as tsvm has no screen",
+      "68: <memballoon>: left out, as tsvm has no memory balloon yet",
+    ]);
+  });
+
+  it("the same domain as virsh dumpxml prints it", () => {
+    const dumped = fixture("virsh-dumpxml", true);
+    expect(dumped.definitions).toEqual(fixture("virt-install-import", true).definitions);
+    expect(said(dumped, "warning")).toContain("27: <on_reboot>: a VM of tsvm ends when its guest reboots");
+  });
+
+  it("a kernel with disks, limits and huge pages", () => {
+    const loaded = fixture("virt-install-kernel");
+    expect(loaded.definitions[0]?.machine).toEqual({
+      name: "kernel",
+      cpus: 2,
+      memory: 512 * MiB,
+      hugePages: "hugetlb",
+      kernel: "/var/lib/libvirt/images/k",
+      initrd: "/var/lib/libvirt/images/i",
+      append: "console=ttyS0 quiet",
+      rootDevice: "/dev/vda1",
+      disks: [
+        {
+          path: "/var/lib/libvirt/images/d.qcow2",
+          format: "qcow2",
+          serial: "ROOT",
+          cache: "none",
+          rateLimits: { total: { bytesPerSecond: 10 * MiB }, read: { operationsPerSecond: 500 } },
+        },
+        { path: "/var/lib/libvirt/images/boot.iso", readOnly: true, format: "raw" },
+      ],
+      console: "virtio",
+    });
+    expect(said(loaded, "warning")).toEqual([
+      "5: <currentMemory>: tsvm has no memory balloon, so the guest has all of <memory>",
+      "9: <vcpu>: the guest has 2 processors and cannot get more while it runs",
+      '33: <driver>: tsvm has its own way in place of io="native"',
+    ]);
+  });
+
+  it("UEFI and a CD-ROM", () => {
+    expect(said(fixture("virt-install-uefi"), "error")).toEqual([
+      "12: <os>: tsvm has no firmware, so no UEFI",
+      "42: <target>: tsvm has no sata bus, only virtio, and no CD-ROM drives",
+      '61: <interface type="network" model="virtio">: tsvm has no network yet',
+      '72: <tpm model="tpm-crb">: tsvm has no TPM',
+    ]);
+    expect(fixture("virt-install-uefi", true).definitions[0]?.machine.disks).toEqual([
+      { path: "/var/lib/libvirt/images/d.qcow2", format: "qcow2" },
+      { path: "/var/lib/libvirt/images/boot.iso", readOnly: true, format: "raw" },
+    ]);
+  });
+
+  it("all that tsvm lacks", () => {
+    expect(said(fixture("virt-install-windows"), "error")).toEqual([
+      "19: <hyperv>: tsvm's machine has no such feature",
+      "26: <clock>: the clock of tsvm's machine shows UTC, not localtime",
+      "30: <timer>: tsvm's machine has no hypervclock",
+      "41: <target>: tsvm has no sata bus, only virtio",
+      '59: <filesystem type="mount">: tsvm has no shared directories yet',
+      '63: <interface type="network" model="e1000e">: tsvm has no network yet',
+      "68: <serial>: tsvm shows and keeps the console itself, it does not go to file /var/log/win.log",
+      '72: <tpm model="tpm-crb">: tsvm has no TPM',
+      '79: <watchdog model="i6300esb">: tsvm has no watchdog yet',
+      '81: <vsock model="virtio">: tsvm has no vsock yet',
+      '84: <hostdev type="pci">: tsvm has no passthrough of the host\'s devices',
+      "90: <qemu:commandline>: tsvm is not QEMU",
+    ]);
+    const lenient = fixture("virt-install-windows", true);
+    expect(lenient.errors).toBe(0);
+    expect(said(lenient, "warning")).toEqual(
+      expect.arrayContaining(said(fixture("virt-install-windows"), "error")),
+    );
+  });
+
+  it("one for each step of an installation", () => {
+    expect(fixture("virt-install-two-steps").printed).toBe(
+      'vm.xml:82:1: there is a second document in the file: keep one (virt-install --print-step 2 prints the last one alone)\n  82 | <domain type="kvm">\n     | ^',
+    );
+  });
+});
+
+describe("elements of a domain", () => {
+  it.each([
+    ["<memory unit='b'>67108864</memory>", 64 * MiB],
+    ["<memory unit='KB'>100000</memory>", Math.ceil(1e8 / 1024) * 1024],
+    ["<memory unit='GiB'>1</memory>", 1024 * MiB],
+    ["<memory>65536</memory>", 64 * MiB],
+  ])("%s", (memory, bytes) => {
+    const text = domain("").replace("<memory>65536</memory>", memory);
+    // A whole number of KiB may be no whole number of pages.
+    if (bytes % 4096 === 0) expect(loadText(text, "a.xml").definitions[0]?.machine.memory).toBe(bytes);
+    else expect(loadText(text, "a.xml").printed).toContain(`memory: ${bytes} bytes are no multiple`);
+  });
+
+  it("orders disks by their target, as libvirt does", () => {
+    const disk = (name: string, more = ""): string =>
+      `<disk type='file'><driver type='raw'/><source file='${name}'/><target dev='${name}'/>${more}</disk>`;
+    const { definitions } = loadText(
+      domain(disk("vdaa") + disk("vdb", "<transient/>") + disk("vda", "<boot order='1'/>")),
+      "a.xml",
+    );
+    expect(definitions[0]?.machine.disks).toEqual([
+      { path: "/srv/vda", format: "raw", bootOrder: 1 },
+      { path: "/srv/vdb", format: "raw", overlay: true },
+      { path: "/srv/vdaa", format: "raw" },
+    ]);
+  });
+
+  it("reads bursts", () => {
+    const tune =
+      "<iotune><total_bytes_sec>100</total_bytes_sec><total_bytes_sec_max>300</total_bytes_sec_max><total_bytes_sec_max_length>2</total_bytes_sec_max_length><write_iops_sec>0</write_iops_sec></iotune>";
+    const disk = `<disk type='block'><driver type='raw' cache='unsafe'/><source dev='/dev/x'/><target dev='vda'/>${tune}</disk>`;
+    expect(loadText(domain(disk), "a.xml").definitions[0]?.machine.disks).toEqual([
+      {
+        path: "/dev/x",
+        format: "raw",
+        cache: "unsafe",
+        rateLimits: { total: { bytesPerSecond: 100, bytesBurst: 600 } },
+      },
+    ]);
+  });
+
+  it.each([
+    ["<on_poweroff>restart</on_poweroff>", { policy: "always" }],
+    ["<on_crash>restart</on_crash>", { policy: "on-failure" }],
+    ["<on_poweroff>destroy</on_poweroff><on_reboot>destroy</on_reboot>", undefined],
+    [
+      "<metadata><t:vm xmlns:t='urn:x-tsvm:definition:1' restart='on-failure:2'/></metadata>",
+      { policy: "on-failure", maxRetries: 2 },
+    ],
+  ])("%s", (text, restart) => {
+    const loaded = loadText(domain("", text), "a.xml");
+    expect(loaded.printed).toBe("");
+    expect(loaded.definitions[0]?.restart).toEqual(restart);
+  });
+
+  it.each([
+    [
+      "<disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>",
+      "<disk>: the cdrom has nothing in it, and is left out",
+    ],
+    [
+      "<memballoon model='none'/><controller type='usb' model='none'/><console type='pty'/><serial type='stdio'/>",
+      undefined,
+    ],
+    [
+      "<rng model='virtio'><backend model='random'>/dev/hwrng</backend></rng><emulator>/usr/bin/qemu</emulator>",
+      undefined,
+    ],
+    ["<watchdog model='itco' action='none'/>", '<watchdog model="itco">: tsvm has no watchdog yet'],
+  ])("%s is no error", (devices, warning) => {
+    const { printed, errors } = loadText(domain(devices), "a.xml");
+    expect(errors).toBe(0);
+    expect(printed.split("\n")[0]).toBe(warning === undefined ? "" : `a.xml:2:1: warning: ${warning}`);
+  });
+
+  const DISK = "<disk type='file'><driver type='raw'/><source file='a'/><target dev='vda'/>";
+  it.each([
+    [
+      "an unknown device",
+      "<flux-capacitor/>",
+      "<flux-capacitor> in <devices>: tsvm does not know this element",
+    ],
+    [
+      "an unknown attribute",
+      "<memballoon model='none'/><disk type='file' warp='9'><driver type='raw'/><source file='a'/><target dev='vda'/></disk>",
+      '<disk>: tsvm does not know the attribute warp="9"',
+    ],
+    [
+      "an unknown child",
+      `${DISK}<hologram/></disk>`,
+      "<hologram> in <disk>: tsvm does not know this element",
+    ],
+    ["text where none belongs", `${DISK}what</disk>`, '<disk>: tsvm knows no text here ("what")'],
+    [
+      "a network disk",
+      "<disk type='network'><source protocol='rbd' name='x'/></disk>",
+      "<disk>: tsvm has no disks of the type network, only file and block",
+    ],
+    [
+      "a SCSI LUN",
+      "<disk type='block' device='lun'><source dev='/dev/x'/><target dev='sda' bus='scsi'/></disk>",
+      "<disk>: tsvm has no lun, only virtio disks",
+    ],
+    [
+      "a shared disk",
+      `${DISK}<shareable/></disk>`,
+      "<shareable>: a disk of tsvm has one writer, or several readers",
+    ],
+    [
+      "an encrypted disk",
+      `${DISK}<encryption format='luks'/></disk>`,
+      "<encryption>: tsvm's disks have no such thing",
+    ],
+    [
+      "another cache",
+      "<disk type='file'><driver type='raw' cache='writethrough'/><source file='a'/><target dev='vda'/></disk>",
+      '<driver>: tsvm has no cache="writethrough"',
+    ],
+    [
+      "a second serial port",
+      "<serial type='pty'/><serial type='pty'/>",
+      "<serial>: tsvm's machine has one serial port",
+    ],
+    [
+      "a console log",
+      "<serial type='pty'><log file='/var/log/x'/></serial>",
+      "<log>: tsvm does not write the console to a file of your choice",
+    ],
+    [
+      "a channel of one's own",
+      "<channel type='unix'><target type='virtio' name='my.agent'/></channel>",
+      "<channel>: left out, as tsvm has no channels (my.agent)",
+    ],
+    [
+      "another source of randomness",
+      "<rng model='virtio'><backend model='egd' type='tcp'/></rng>",
+      "<backend>: random numbers come from the host's kernel, not from egd",
+    ],
+  ])("%s is an error, unless lenient", (_, devices, message) => {
+    const strict = loadText(domain(devices), "a.xml");
+    expect(strict.errors).toBe(1);
+    expect(strict.printed).toMatch(/^a\.xml:2:\d+: /);
+    expect(strict.printed).toContain(`: ${message}\n`);
+    expect(loadText(domain(devices), "a.xml", { lenient: true })).toMatchObject({ errors: 0 });
+  });
+
+  it.each([
+    [
+      "<cpu mode='custom'><model>core2duo</model></cpu>",
+      "<cpu>: tsvm shows the guest the host's processor, not the model core2duo",
+    ],
+    [
+      "<cpu mode='host-passthrough'><feature policy='disable' name='vmx'/></cpu>",
+      "<feature>: tsvm does not change single features of the processor (disable vmx)",
+    ],
+    [
+      "<cputune><vcpupin vcpu='0' cpuset='1'/></cputune>",
+      "<cputune>: tsvm does not limit or bind what a VM uses of its host",
+    ],
+    ["<on_crash>coredump-destroy</on_crash>", "<on_crash>: tsvm cannot coredump-destroy"],
+    ["<sysinfo type='smbios'/>", "<sysinfo>: tsvm's machine has no such thing"],
+    [
+      "<clock offset='utc'><timer name='kvmclock' present='no'/></clock>",
+      "<timer>: tsvm's machine always has its kvmclock",
+    ],
+  ])("%s is an error, unless lenient", (text, message) => {
+    expect(loadText(domain("", text), "a.xml").printed).toContain(`: ${message}\n`);
+    expect(loadText(domain("", text), "a.xml", { lenient: true })).toMatchObject({ errors: 0 });
+  });
+
+  it("gives every problem its XPath", () => {
+    const text = domain(
+      `${DISK}</disk>${DISK.replaceAll("vda", "vdb").replace("'a'", "'b'")}<encryption/></disk>`,
+    );
+    expect(loadText(text, "a.xml").printed).toContain("<encryption>");
+    expect(loadText(text, "a.xml").elements).toEqual(["/domain/devices/disk[2]/encryption"]);
+  });
+
+  it.each([
+    ["<network><name>default</name></network>", "a.xml:1:1: <network> is no domain of libvirt"],
+    ["<domain type='kvm'/>", "a.xml:1:1: the domain has no <name>"],
+    [
+      "<domain><name>a</name><memory>65536</memory><os><type>hvm</type></os></domain>",
+      "a.xml:1:1: <domain> has no type",
+    ],
+    ["<domain type='xen'><name>a</name></domain>", "a.xml:1:1: <domain>: the type xen is not kvm or qemu"],
+    ["<domain type='kvm'><name>a/b</name></domain>", 'a.xml:1:20: <name>: "a/b" is no name for a VM'],
+    [
+      "<domain type='kvm'><name>Windows 10</name></domain>",
+      'a.xml:1:20: <name>: "Windows 10" is no name for a VM of tsvm',
+    ],
+    ["<domain type='kvm'><uuid>x</uuid></domain>", 'a.xml:1:20: <uuid>: "x" is no UUID'],
+    [
+      "<domain type='kvm'><memory unit='parsec'>1</memory></domain>",
+      'a.xml:1:20: <memory>: "parsec" is no unit',
+    ],
+    ["<domain type='kvm'><vcpu>0</vcpu></domain>", 'a.xml:1:20: <vcpu>: "0" is no number of processors'],
+    [
+      "<domain type='kvm'><os><type arch='aarch64'>hvm</type></os></domain>",
+      "a.xml:1:24: <type>: tsvm has no machine of the architecture aarch64",
+    ],
+    [
+      "<domain type='kvm'><os><type>hvm</type><boot dev='network'/></os></domain>",
+      "a.xml:1:40: <boot>: tsvm boots from disks only, not from network",
+    ],
+    [
+      "<domain type='kvm'><os><type>hvm</type></os></domain>",
+      "a.xml:1:1: the domain has neither a kernel nor a disk to boot from",
+    ],
+  ])("%s", (text, line) => {
+    expect(
+      loadText(text, "a.xml")
+        .printed.split("\n")
+        .some((said) => said.startsWith(line)),
+    ).toBe(true);
+  });
+});
+
+describe("hostile XML", () => {
+  const ENTITIES = `<!DOCTYPE domain [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>`;
+  it.each([
+    [
+      "an entity bomb",
+      `${ENTITIES}<domain><name>&b;</name></domain>`,
+      "a document type (<!DOCTYPE>) is not read, as it may define entities: take it out",
+    ],
+    [
+      "an external entity",
+      `<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]><d>&x;</d>`,
+      "a document type (<!DOCTYPE>) is not read, as it may define entities: take it out",
+    ],
+    ["an unknown entity", "<domain>&x;</domain>", "this is no XML: invalid character entity"],
+    ["depth", "<a>".repeat(100_000), "elements are nested more than 32 levels deep"],
+    ["many elements", `<a>${"<b/>".repeat(100_000)}</a>`, "there are more than 5000 elements"],
+    [
+      "many attributes",
+      `<a ${Array.from({ length: 60 }, (_, i) => `a${i}='1'`).join(" ")}/>`,
+      "an element has more than 50 attributes",
+    ],
+    ["an attribute twice", "<a x='1' x='2'/>", "this is no XML: the attribute x is there twice"],
+    ["control characters", "<a>\x1b[2J</a>", "this is no XML: there is a control character"],
+    ["control characters in an attribute", "<a b='\x07'/>", "this is no XML: there is a control character"],
+    ["an unclosed element", "<a><b></a>", "this is no XML: unexpected close tag"],
+    ["no end", "<a><b>", "this is no XML: unclosed root tag"],
+    ["more after the end", "<a/>\nfoo", "this is no XML: text data outside of root node"],
+    [
+      "names of JavaScript",
+      "<domain><__proto__ a='b'/><constructor/></domain>",
+      "<constructor> in <domain>: tsvm does not know this element",
+    ],
+  ])("with %s", (_, text, message) => {
+    const { printed, errors } = loadText(text, "a.xml");
+    expect(errors).toBeGreaterThan(0);
+    expect(printed).toMatch(/^a\.xml:\d+:\d+: /);
+    expect(printed).toContain(message);
+  });
+});
