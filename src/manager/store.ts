@@ -176,9 +176,9 @@ export class VmStore {
 
 const ABANDONED_MS = 60_000;
 
-/** Of a directory in the making, whose name begins with the time: whether nobody can be working on it any more. */
+/** Of a directory that is being made or removed, and has the time in its name: whether nobody can be working on it any more. */
 function isOldEnough(name: string): boolean {
-  const made = Number(/^\.new-(\d+)-/.exec(name)?.[1] ?? 0);
+  const made = Number(/^\.(?:new|gone)-(\d+)-/.exec(name)?.[1] ?? 0);
   return Date.now() - made > ABANDONED_MS;
 }
 

@@ -149,7 +149,7 @@ export class Vm {
       );
     }
     try {
-      const doomed = join(parent, `.gone-${this.name}-${process.pid}-${Date.now()}`);
+      const doomed = join(parent, `.gone-${Date.now()}-${process.pid}-${this.name}`);
       renameSync(this.directory, doomed);
       syncDirectory(parent);
       rmSync(doomed, { recursive: true, force: true });
