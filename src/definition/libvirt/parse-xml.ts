@@ -2,9 +2,9 @@
  * XML as elements that know their place. The parser is xml2js; its tree has no places in the file, so they travel through it as
  * an attribute, which its SAX parser, whose events we see first, adds to every element.
  */
-import { Parser } from "xml2js";
 import type { Problems } from "../problems.ts";
 import { XmlElement } from "./xml-element.ts";
+import { xml2js } from "./xml2js.ts";
 
 /** libvirt's own documents have 8 levels. */
 const DEEPEST = 32;
@@ -45,6 +45,7 @@ interface Failure {
 /** Undefined where the text is no XML, or hostile, which `problems` then tell. */
 export function parseXml(problems: Problems): XmlElement | undefined {
   const { text } = problems.source;
+  const { Parser } = xml2js();
   const parser = new Parser({
     async: false,
     // No element can be called so, as it could with the defaults.

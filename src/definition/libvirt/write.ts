@@ -1,5 +1,4 @@
 /** A definition as libvirt domain XML, which `virt-xml-validate` accepts. What cannot be said is told. */
-import { Builder } from "xml2js";
 import type { DiskDescription } from "../../machine/description.ts";
 import type { VmDefinition } from "../definition.ts";
 import { joinCommandLine } from "../kernel-parameters.ts";
@@ -7,6 +6,7 @@ import { tellUnsaid } from "../unsaid.ts";
 import type { Problems } from "../problems.ts";
 import { writeIoTune } from "./io-tune.ts";
 import { writeMetadata } from "./metadata.ts";
+import { xml2js } from "./xml2js.ts";
 
 /** The format of every disk must be known. */
 export function writeLibvirt(definition: VmDefinition, problems: Problems): string {
@@ -49,6 +49,7 @@ export function writeLibvirt(definition: VmDefinition, problems: Problems): stri
       rng: { $: { model: "virtio" }, backend: { $: { model: "random" }, _: "/dev/urandom" } },
     },
   };
+  const { Builder } = xml2js();
   const builder = new Builder({
     rootName: "domain",
     headless: true,
