@@ -9,7 +9,7 @@ import { cpus, loadavg, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { pvhGuest } from "../firmware/tiny/pvh-guest.mjs";
+import { IDLE, pvhGuest } from "../firmware/tiny/pvh-guest.mjs";
 
 const cli = fileURLToPath(new URL("../dist/cli.cjs", import.meta.url));
 const { values, positionals } = parseArgs({
@@ -19,9 +19,8 @@ const { values, positionals } = parseArgs({
 const runs = Number(values.runs);
 const work = mkdtempSync(join(tmpdir(), "tsvm-bench-manager-"));
 const env = { ...process.env, TSVM_STATE_DIR: join(work, "state"), TSVM_RUNTIME_DIR: "" };
-/** `sti; again: hlt; jmp again`: waits for interrupts that never come. */
 const kernel = join(work, "idle.elf");
-writeFileSync(kernel, pvhGuest(Uint8Array.from([0xfb, 0xf4, 0xeb, 0xfd])));
+writeFileSync(kernel, pvhGuest(IDLE));
 
 process.on("exit", () => {
   tsvm("rm", "--force", ...names());

@@ -1,38 +1,23 @@
 /** The library: many machines in one process, and no trace of them afterwards. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { readFileSync, readdirSync } from "node:fs";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { afterAll, describe, expect, test } from "vitest";
-import type * as Library from "../src/index.ts";
+import { afterAll, expect, test } from "vitest";
+import { guestMappings, importLibrary, MiB, openFiles as countFiles } from "./support/library.ts";
 import { KVM, suite } from "./support/needs.ts";
-import { DIST } from "./support/paths.ts";
 import { scratch } from "./support/scratch.ts";
 import { SLOWNESS } from "./support/tsvm.ts";
 import { ENDLESS_LOOP, ONE_BYTE_AND_RESET, printAndReset, pvhGuest } from "./support/tiny-guests.ts";
 
-const MiB = 2 ** 20;
-const LIBRARY = pathToFileURL(join(DIST, "index.js")).href;
 const files = scratch();
 const hello = files.path("hello.elf", pvhGuest(printAndReset("hello")));
 const byte = files.path("byte.elf", pvhGuest(ONE_BYTE_AND_RESET));
 const spin = files.path("spin.elf", pvhGuest(ENDLESS_LOOP));
 
-const { Machine, TsvmError, releaseIdleWorkers } = (await import(LIBRARY)) as typeof Library;
+const { Machine, TsvmError, releaseIdleWorkers } = await importLibrary();
 afterAll(() => releaseIdleWorkers());
 
 /** Files open in this process, those of threads that wait for the next machine aside. */
 async function openFiles(): Promise<number> {
   await releaseIdleWorkers();
-  return readdirSync("/proc/self/fd").length;
-}
-
-/** Guest memories and vCPUs mapped into this process. */
-function guestMappings(): number {
-  return readFileSync("/proc/self/maps", "utf8")
-    .split("\n")
-    .filter((line) => /memfd:|kvm-vcpu/.test(line)).length;
+  return countFiles();
 }
 
 suite("the library", [KVM], () => {
@@ -114,38 +99,5 @@ suite("the library", [KVM], () => {
       await expect(Machine.boot({ cpus: 1, memory: 32 * MiB, ...wrong })).rejects.toBeInstanceOf(TsvmError);
     }
     expect(await openFiles()).toBe(filesBefore);
-  });
-});
-
-suite("a process with a guest that spins", [KVM], () => {
-  async function run(
-    source: string,
-  ): Promise<{ code: number | null; signal: NodeJS.Signals | null; ms: number }> {
-    const script = `import { Machine } from ${JSON.stringify(LIBRARY)};
-      const machine = await Machine.boot({ cpus: 2, memory: 33554432, kernel: ${JSON.stringify(spin)} });
-      ${source}`;
-    const start = performance.now();
-    const child = spawn(process.execPath, ["--input-type=module", "--eval", script], {
-      stdio: "ignore",
-    });
-    const timer = setTimeout(() => child.kill("SIGKILL"), 20_000);
-    const [code, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
-    clearTimeout(timer);
-    return { code, signal, ms: performance.now() - start };
-  }
-
-  describe("ends", () => {
-    test("by process.exit()", async () => {
-      expect(await run("setTimeout(() => process.exit(5), 300);")).toMatchObject({ code: 5, signal: null });
-    });
-    test("by process.exit() at once", async () => {
-      expect(await run("process.exit(6);")).toMatchObject({ code: 6, signal: null });
-    });
-    test("by an exception that nobody catches", async () => {
-      expect(await run("setTimeout(() => { throw 1; }, 300);")).toMatchObject({ code: 1 });
-    });
-    test("by stop(), without process.exit()", async () => {
-      expect(await run("setTimeout(() => machine.stop(), 300);")).toMatchObject({ code: 0, signal: null });
-    });
   });
 });

@@ -4,7 +4,7 @@ import { afterEach, expect, test } from "vitest";
 import { KVM, SCRIPT, suite } from "./support/needs.ts";
 import { scratch } from "./support/scratch.ts";
 import { CTRL_A, Terminal } from "./support/terminal.ts";
-import { ECHO, IDLE, printAndIdle, printAndReset } from "./support/tiny-guests.ts";
+import { ECHO, IDLE, printAndReset, printThen } from "./support/tiny-guests.ts";
 import { collect, finish, until } from "./support/tsvm.ts";
 import { vms } from "./support/vms.ts";
 
@@ -22,7 +22,7 @@ afterEach(async () => {
 suite("the console of a background VM", [KVM], () => {
   test("shows what was there before, and takes what is typed, for several at once", async () => {
     await manager.define({
-      web: { code: Uint8Array.from([...printAndIdle("hello\n").slice(0, -4), ...ECHO]) },
+      web: { code: printThen("hello\n", ECHO) },
     });
     await run(["start", "web"]);
     const watching = manager.start(["console", "--read-only", "web"], { input: "nothing of this" });

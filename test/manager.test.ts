@@ -9,8 +9,8 @@ import {
   IDLE,
   OBEYS_POWER_BUTTON,
   ONE_BYTE_AND_TRIPLE_FAULT,
-  printAndIdle,
   printAndReset,
+  printThen,
   pvhGuest,
   REBOOTS,
 } from "./support/tiny-guests.ts";
@@ -194,7 +194,7 @@ suite("a VM in the background", [KVM], () => {
   test("keeps a log, which can be followed", async () => {
     await manager.define({
       web: { code: printAndReset("one\ntwo\nthree\n") },
-      idle: { code: printAndIdle("up\nprompt> ") },
+      idle: { code: printThen("up\nprompt> ", IDLE) },
     });
     await run(["start", "web", "idle"]);
     await run(["wait", "web"]);

@@ -95,6 +95,19 @@ export const ONE_BYTE_AND_HALT = Uint8Array.from([
   0xfe,
 ]);
 
+/** Masks all interrupts of the PICs and waits for one: idle for ever. */
+export const IDLE = Uint8Array.from([
+  ...movAl(0xff),
+  0xe6,
+  0x21,
+  0xe6,
+  0xa1,
+  0xfb, // again: sti
+  0xf4, // hlt
+  0xeb,
+  0xfc, // jmp again
+]);
+
 /** Spins for ever. */
 export const ENDLESS_LOOP = Uint8Array.from([0xeb, 0xfe]);
 

@@ -33,13 +33,14 @@ export class Vcpu {
   readonly runPage16: Uint16Array;
   readonly runPage32: Uint32Array;
   readonly runView: DataView;
-  readonly #address: number;
+  /** Host address of the mapping. */
+  readonly address: number;
 
   /** `mmapSize` is what KVM_GET_VCPU_MMAP_SIZE said. */
   constructor(fd: number, mmapSize: number) {
     this.fd = fd;
-    this.#address = mmap(mmapSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
-    const buffer = view(this.#address, mmapSize);
+    this.address = mmap(mmapSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+    const buffer = view(this.address, mmapSize);
     this.runPage = new Uint8Array(buffer);
     this.runPage16 = new Uint16Array(buffer);
     this.runPage32 = new Uint32Array(buffer);
@@ -52,7 +53,7 @@ export class Vcpu {
   }
 
   unmap(): void {
-    munmap(this.#address, this.runPage.length);
+    munmap(this.address, this.runPage.length);
   }
 
   /** Which registers KVM_RUN leaves in kvm_run.s on each exit (KVM_SYNC_X86_*). */

@@ -32,6 +32,55 @@ describe("ControlBlock", () => {
     expect(vcpu.command).toBe(VcpuCommand.Stop);
   });
 
+  it("keeps a pause in spite of a probe, takes it back on resume, and never for a stop", () => {
+    const [ours, theirs] = block(1);
+    ours.vcpu(0).request(VcpuCommand.Pause);
+    ours.vcpu(0).request(VcpuCommand.Probe);
+    expect(theirs.vcpu(0).command).toBe(VcpuCommand.Pause);
+    ours.vcpu(0).resume();
+    expect(theirs.vcpu(0).command).toBe(VcpuCommand.Run);
+    ours.vcpu(0).request(VcpuCommand.Pause);
+    ours.vcpu(0).request(VcpuCommand.Stop);
+    ours.vcpu(0).resume();
+    expect(theirs.vcpu(0).command).toBe(VcpuCommand.Stop);
+    theirs.vcpu(0).waitWhilePaused(); // returns
+  });
+
+  it("has one thread only start I/O", () => {
+    const [ours, theirs] = block(2);
+    expect([ours.claimIoStart(), theirs.claimIoStart(), ours.claimIoStart()]).toEqual([true, false, false]);
+  });
+
+  it("holds addresses of 47 bits", () => {
+    const [ours, theirs] = block(1);
+    expect(theirs.vcpu(0).runPage).toBe(0);
+    for (const address of [0x7f12_ffff_f000, 0x7f12_8000_0000, 0x1000]) {
+      ours.vcpu(0).runPage = address;
+      expect(theirs.vcpu(0).runPage).toBe(address);
+    }
+  });
+
+  it("measures the CPU time of a thread, while it works and afterwards, without what it had used before", () => {
+    const [ours, theirs] = block(1);
+    const burn = (milliseconds: number): void => {
+      const start = process.cpuUsage();
+      while (process.cpuUsage(start).user + process.cpuUsage(start).system < milliseconds * 1000);
+    };
+    burn(20);
+    expect(ours.ioClock.used).toBe(0);
+    ours.ioClock.start();
+    burn(20);
+    const during = theirs.ioClock.used;
+    expect(during).toBeGreaterThan(0);
+    burn(5);
+    ours.ioClock.end();
+    const inAll = theirs.ioClock.used;
+    expect(inAll).toBeGreaterThanOrEqual(during);
+    burn(5);
+    expect(theirs.ioClock.used).toBe(inAll);
+    expect(theirs.vcpuClock(0).used).toBe(0);
+  });
+
   it("answers a probe with state and instruction pointer", () => {
     const [ours, theirs] = block(1);
     ours.vcpu(0).request(VcpuCommand.Probe);

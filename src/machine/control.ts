@@ -28,7 +28,10 @@ const V = {
   IN_GUEST: 10,
   /** Kernel thread id while the thread works for this machine, for its CPU time. */
   CLOCK_TID: 11,
-  WORDS: 12,
+  /** Where the thread has mapped kvm_run, in case that it cannot unmap it. */
+  RUN_PAGE_LOW: 12,
+  RUN_PAGE_HIGH: 13,
+  WORDS: 14,
 } as const;
 
 const HEADER = { IO_STOP: 0, ROWS: 1, COLUMNS: 2, MEMORY_LOCK: 3, IO_WANTED: 4, WORDS: 5 } as const;
@@ -216,6 +219,16 @@ export class VcpuControl {
 
   set tid(tid: number) {
     Atomics.store(this.#words, V.TID, tid);
+  }
+
+  /** Host address of the kvm_run mapping; 0 for none. */
+  get runPage(): number {
+    return this.#words[V.RUN_PAGE_HIGH]! * 2 ** 32 + (this.#words[V.RUN_PAGE_LOW]! >>> 0);
+  }
+
+  set runPage(address: number) {
+    this.#words[V.RUN_PAGE_HIGH] = Math.floor(address / 2 ** 32);
+    this.#words[V.RUN_PAGE_LOW] = (address % 2 ** 32) | 0;
   }
 
   markFirstEntry(now: number): void {

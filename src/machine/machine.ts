@@ -1,31 +1,17 @@
-/**
- * One running machine, seen from the main thread: its life from boot to the report of how it ended. The parts that do the work are
- * beside this file: threads, output, input, streams.
- */
+/** One running machine, as a program sees it. What happens behind is in life.ts. */
 import { EventEmitter } from "node:events";
 import type { Duplex, Readable, Writable } from "node:stream";
 import type { WindowSize } from "../devices/virtio/console.ts";
 import type { BootEntry } from "../disk/boot-entry/boot-entry.ts";
-import type { TsvmError } from "../errors.ts";
 import { Kvm } from "../kvm/kvm.ts";
 import { vcpuLimit } from "../kvm/limits.ts";
 import { assemble, type Assembly } from "./assemble.ts";
 import { bootTurn } from "./boot-turn.ts";
 import { Cleanup } from "./cleanup.ts";
 import { monotonicNow } from "./clock.ts";
-import { ConsoleSearch } from "./console-search.ts";
 import { VcpuCommand, type ExitCounts } from "./control.ts";
-import { Deferred } from "./deferred.ts";
 import { validateDescription, type MachineDescription } from "./description.ts";
-import { MachineEndedError, MachineStateError, MachineTimeoutError } from "./errors.ts";
-import { GuestInput } from "./guest-input.ts";
-import { GuestOutput, type ConsoleSource } from "./guest-output.ts";
-import { GuestProtocolError, type CommandExit } from "./guest-init.ts";
-import { GuestSession } from "./guest-session.ts";
-import { GuestStreams } from "./guest-streams.ts";
-import { HaltWatch } from "./halt-watch.ts";
-import { KeepAlive } from "./keep-alive.ts";
-import { addLiveMachine, removeLiveMachine } from "./live-machines.ts";
+import { MachineLife, type LifeOptions } from "./life.ts";
 import type {
   BootOptions,
   MachineEvents,
@@ -33,12 +19,9 @@ import type {
   ShutdownOptions,
   WaitOptions,
 } from "./machine-types.ts";
-import { PanicWatcher } from "./panic.ts";
-import { GuestPowerButton } from "./power-button.ts";
-import type { StopReason, StopReport, Timeline } from "./report.ts";
+import type { StopReport } from "./report.ts";
 import { resolveMachine, type ResolvedMachine } from "./resolve.ts";
-import { machineStats, type MachineStats } from "./stats.ts";
-import { MachineThreads } from "./threads.ts";
+import type { MachineStats } from "./stats.ts";
 
 const SHUTDOWN_TIMEOUT_MS = 30_000;
 const DEFAULT_WINDOW: WindowSize = { rows: 25, columns: 80 };
@@ -64,80 +47,27 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
   /** What the first disk's boot configuration said, where the kernel comes from there. */
   readonly bootEntry: BootEntry | undefined;
   readonly #assembly: Assembly;
-  readonly #cleanup: Cleanup;
-  readonly #threads: MachineThreads;
-  readonly #haltWatch: HaltWatch;
-  readonly #keepAlive = new KeepAlive();
-  readonly #output: GuestOutput;
-  readonly #input: GuestInput;
-  readonly #streams: GuestStreams;
-  readonly #powerButton: GuestPowerButton;
-  readonly #panics = { serial: new PanicWatcher(), virtio: new PanicWatcher() };
-  readonly #searches = { serial: new ConsoleSearch(), virtio: new ConsoleSearch() };
-  readonly #stopped = new Deferred<StopReport>();
-  readonly #ready = new Deferred<void>();
-  readonly #readyWhen: "pattern" | "userland" | "console";
-  readonly #loaded: number;
-  readonly #start: number;
-  #waitedStopped: Promise<StopReport> | undefined;
-  #waitedReady: Promise<void> | undefined;
-  #firstConsoleByte: number | undefined;
-  #userland: number | undefined;
-  #reason: StopReason | undefined;
-  #command: CommandExit | undefined;
-  #error: TsvmError | undefined;
+  readonly #life: MachineLife;
+  #stopped: Promise<StopReport> | undefined;
+  #ready: Promise<void> | undefined;
   #shutdownTimer: NodeJS.Timeout | undefined;
-  /** From the request to pause on. */
-  #pausing: Promise<void> | undefined;
-  #paused = false;
-  #takenDown = false;
-  #stats: MachineStats | undefined;
-  #report: StopReport | undefined;
 
   private constructor(
     assembly: Assembly,
-    resolved: ResolvedMachine,
+    { kernel, run }: ResolvedMachine,
     cleanup: Cleanup,
-    { start, readyPattern }: { start: number; readyPattern: string | RegExp | undefined },
+    options: Pick<LifeOptions, "start" | "readyPattern">,
   ) {
     super();
     this.#assembly = assembly;
-    this.#cleanup = cleanup;
-    this.#start = start;
     this.commandLine = assembly.commandLine;
     this.warnings = assembly.warnings;
-    this.bootEntry = typeof resolved.kernel === "string" ? undefined : resolved.kernel.entry;
-    this.#threads = new MachineThreads(assembly, {
-      guestStop: (kind) => this.#end(kind),
-      failed: (error) => this.#fail(error),
-      ended: () => void this.#takeDown(),
-    });
-    this.#loaded = monotonicNow();
-    // The guest first: all else is done while it starts.
-    this.#threads.start();
-    addLiveMachine(this);
-    const control = assembly.pipes.virtio?.controlInput;
-    const session = control === undefined ? undefined : this.#openSession(control.stream());
-    this.#input = new GuestInput(assembly, session, () => this.#threads.startIo());
-    this.#output = new GuestOutput(assembly.pipes, {
-      console: (bytes, source) => this.#onConsole(bytes, source),
-      control: (bytes) => this.#onControl(session, bytes),
-    });
-    this.#streams = new GuestStreams(this.#output, this.#keepAlive, {
-      console: (bytes, done) => void this.#input.writeConsole(bytes, done),
-      stdin: (bytes, done) => void this.#input.writeStdin(bytes, done),
-      endStdin: () => this.#input.endStdin(),
-    });
-    if (resolved.run !== undefined) session?.run(resolved.run);
-    this.#powerButton = new GuestPowerButton(assembly.plan);
-    this.#haltWatch = new HaltWatch(
-      assembly.control,
-      () => this.probe(),
-      () => this.#end("halt"),
-    );
-    this.#haltWatch.start();
-    if (readyPattern !== undefined) this.#searchConsole(readyPattern, () => this.#ready.resolve());
-    this.#readyWhen = readyPattern !== undefined ? "pattern" : session !== undefined ? "userland" : "console";
+    this.bootEntry = typeof kernel === "string" ? undefined : kernel.entry;
+    // The type of emit() does not see that an event and its arguments belong together.
+    const emit = (event: keyof MachineEvents, ...args: unknown[]): void => {
+      (this as EventEmitter).emit(event, ...args);
+    };
+    this.#life = new MachineLife(assembly, cleanup, { ...options, run, emit });
   }
 
   /**
@@ -179,14 +109,12 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
 
   /** `stopping` from the moment that the end is certain, `stopped` when {@link stopped} resolves. */
   get state(): MachineState {
-    if (this.#report !== undefined) return "stopped";
-    if (this.#reason !== undefined) return "stopping";
-    return this.#paused ? "paused" : "running";
+    return this.#life.state;
   }
 
   /** Resolves when nothing of the machine is left, whatever the reason; never rejects. */
   get stopped(): Promise<StopReport> {
-    return (this.#waitedStopped ??= this.#keepAlive.while(this.#stopped.promise));
+    return (this.#stopped ??= this.#life.keepAlive.while(this.#life.stopped));
   }
 
   /**
@@ -195,9 +123,10 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * Rejects with a {@link MachineEndedError} if the machine ends before.
    */
   get ready(): Promise<void> {
-    this.#waitedReady ??= this.#keepAlive.while(this.#ready.promise);
-    this.#waitedReady.catch(() => undefined);
-    return this.#waitedReady;
+    this.#ready ??= this.#life.keepAlive.while(this.#life.ready);
+    // Whoever looks at the promise hears of a failure; nobody has to.
+    this.#ready.catch(() => undefined);
+    return this.#ready;
   }
 
   /**
@@ -215,25 +144,8 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * ```
    */
   async waitForConsole(pattern: string | RegExp, options: WaitOptions = {}): Promise<RegExpExecArray> {
-    const { timeout, signal } = options;
-    const what = `the console shows ${typeof pattern === "string" ? JSON.stringify(pattern) : String(pattern)}`;
-    signal?.throwIfAborted();
-    const result = new Deferred<RegExpExecArray>();
-    const stopSearch = this.#searchConsole(pattern, result.resolve);
-    void this.#stopped.promise.then((report) => result.reject(new MachineEndedError(what, report)));
-    const onAbort = (): void => result.reject(signal?.reason);
-    signal?.addEventListener("abort", onAbort);
-    const timer =
-      timeout === undefined
-        ? undefined
-        : setTimeout(() => result.reject(new MachineTimeoutError(what, timeout)), timeout);
-    try {
-      return await this.#keepAlive.while(result.promise);
-    } finally {
-      stopSearch();
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
-    }
+    const { consoleWatch, keepAlive, stopped } = this.#life;
+    return keepAlive.while(consoleWatch.wait(pattern, options, stopped));
   }
 
   /**
@@ -241,17 +153,17 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * before. Whoever has asked for it must read it (or `resume()` it): while it is full the guest waits, and does not end either.
    */
   get stdout(): Readable {
-    return this.#streams.stdout;
+    return this.#life.streams.stdout;
   }
 
   /** See {@link stdout}. */
   get stderr(): Readable {
-    return this.#streams.stderr;
+    return this.#life.streams.stderr;
   }
 
   /** The command's standard input. What is written before it has started waits for it. */
   get stdin(): Writable {
-    return this.#streams.stdin;
+    return this.#life.streams.stdin;
   }
 
   /**
@@ -259,52 +171,52 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * console, or on the serial port if there is none. See {@link stdout} on reading.
    */
   get console(): Duplex {
-    return this.#streams.console;
+    return this.#life.streams.console;
   }
 
   /** Types on the guest's console. False when the guest takes it slower than it comes: see {@link onceConsoleDrained}. */
   writeConsole(bytes: Uint8Array): boolean {
-    return this.#input.writeConsole(bytes);
+    return this.#life.input.writeConsole(bytes);
   }
 
   /** What was typed on the console has gone to the guest. */
   onceConsoleDrained(listener: () => void): void {
-    this.#input.onceConsoleDrained(listener);
+    this.#life.input.onceConsoleDrained(listener);
   }
 
   /** Tells the guest how large the terminal behind its console is. */
   resizeConsole(size: WindowSize): void {
-    this.#input.resizeConsole(size);
+    this.#life.input.resizeConsole(size);
   }
 
   /** Standard input of the command. False when the guest takes it slower than it comes: wait for {@link onceStdinDrained}. */
   writeStdin(bytes: Uint8Array): boolean {
-    return this.#input.writeStdin(bytes);
+    return this.#life.input.writeStdin(bytes);
   }
 
   /** What the guest is to be sent has gone. */
   onceStdinDrained(listener: () => void): void {
-    this.#input.onceStdinDrained(listener);
+    this.#life.input.onceStdinDrained(listener);
   }
 
   endStdin(): void {
-    this.#input.endStdin();
+    this.#life.input.endStdin();
   }
 
   /** Sends a signal to the command in the guest. */
   signalCommand(signal: number): void {
-    this.#input.signalCommand(signal);
+    this.#life.input.signalCommand(signal);
   }
 
   /** Holds back output of the guest, which then waits; for consumers that are slower than the guest. */
   pauseOutput(): void {
-    this.#output.hold("console", this);
-    this.#output.hold("control", this);
+    this.#life.output.hold("console", this);
+    this.#life.output.hold("control", this);
   }
 
   resumeOutput(): void {
-    this.#output.release("console", this);
-    this.#output.release("control", this);
+    this.#life.output.release("console", this);
+    this.#life.output.release("control", this);
   }
 
   /** Exits to user space so far. */
@@ -322,7 +234,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * ```
    */
   stats(): MachineStats {
-    return this.#stats ?? machineStats(this.#assembly);
+    return this.#life.stats;
   }
 
   /**
@@ -330,7 +242,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * A profiler calls this often.
    */
   probe(): void {
-    if (this.#reason === undefined) this.#threads.interrupt(VcpuCommand.Probe);
+    if (!this.#life.ended) this.#life.threads.interrupt(VcpuCommand.Probe);
   }
 
   /** The instruction pointer of each processor at its last probe. */
@@ -346,8 +258,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * @throws MachineStateError if the machine has ended, or ends meanwhile.
    */
   async pause(): Promise<void> {
-    if (this.#reason !== undefined) throw new MachineStateError("pause()");
-    return this.#keepAlive.while((this.#pausing ??= this.#pause()));
+    return this.#life.pause();
   }
 
   /**
@@ -356,19 +267,12 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * @throws MachineStateError if the machine has ended.
    */
   async resume(): Promise<void> {
-    if (this.#pausing !== undefined) await this.#keepAlive.while(this.#pausing);
-    if (this.#reason !== undefined) throw new MachineStateError("resume()");
-    if (!this.#paused) return;
-    this.#paused = false;
-    this.#pausing = undefined;
-    this.#threads.resume();
-    this.#haltWatch.start();
-    this.#tell("resumed");
+    return this.#life.resume();
   }
 
   /** Ends the machine at once, as if its power was cut. Resolves when nothing of it is left. */
   async stop(): Promise<StopReport> {
-    this.#end("stopped");
+    this.#life.end("stopped");
     return this.stopped;
   }
 
@@ -378,11 +282,12 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * resumed first.
    */
   async shutdown({ timeout = SHUTDOWN_TIMEOUT_MS }: ShutdownOptions = {}): Promise<StopReport> {
-    if (this.#pausing !== undefined && this.#reason === undefined) await this.resume().catch(() => undefined);
+    if (!this.#life.ended) await this.resume().catch(() => undefined); // of one that ends meanwhile
+    if (this.#life.ended) return this.stopped;
     if (!this.pressPowerButton()) return this.stop();
-    if (this.#reason !== undefined) return this.stopped;
     clearTimeout(this.#shutdownTimer);
-    this.#shutdownTimer = setTimeout(() => this.#end("stopped"), timeout);
+    this.#shutdownTimer = setTimeout(() => this.#life.end("stopped"), timeout).unref();
+    void this.#life.stopped.then(() => clearTimeout(this.#shutdownTimer));
     return this.stopped;
   }
 
@@ -393,178 +298,34 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
 
   /** Presses the power button. False if the guest does not know of it: it has no ACPI, or has not come that far. */
   pressPowerButton(): boolean {
-    return this.#report !== undefined || this.#powerButton.press();
+    return this.state === "stopped" || this.#life.powerButton.press();
   }
 
   /** Whether the guest reads ACPI tables, which tell of a power button. */
   get knowsPowerButton(): boolean {
-    return this.#powerButton.known;
+    return this.#life.powerButton.known;
   }
 
   /** Keeps the program alive until the machine has ended, whether anybody waits for it or not. */
   ref(): this {
-    this.#keepAlive.ref();
+    this.#life.keepAlive.ref();
     return this;
   }
 
   /** Lets the program end although somebody waits for the machine, which is gone then. */
   unref(): this {
-    this.#keepAlive.unref();
+    this.#life.keepAlive.unref();
     return this;
   }
 
   /** Gets all threads out of the guest without waiting for anything; for the end of the process. */
   abandon(): void {
-    if (this.#takenDown) return;
-    this.#threads.stop();
-    this.#threads.stopIo();
-    // Whoever waits for room in the serial port's pipe finds it broken instead.
-    this.#assembly.pipes.serialOutput.breakMainEnd();
-  }
-
-  async #pause(): Promise<void> {
-    this.#haltWatch.stop();
-    if (!(await this.#threads.pause())) throw new MachineStateError("pause()");
-    this.#paused = true;
-    this.#tell("paused");
+    this.#life.abandon();
   }
 
   #obey(signal: AbortSignal): void {
-    const onAbort = (): void => this.#end("stopped");
+    const onAbort = (): void => this.#life.end("stopped");
     signal.addEventListener("abort", onAbort, { once: true });
-    void this.#stopped.promise.then(() => signal.removeEventListener("abort", onAbort));
-  }
-
-  #searchConsole(pattern: string | RegExp, found: (match: RegExpExecArray) => void): () => void {
-    const undo: (() => void)[] = [];
-    const stop = (): void => undo.forEach((step) => step());
-    for (const search of [this.#searches.serial, this.#searches.virtio]) {
-      undo.push(
-        search.add(pattern, (match) => {
-          stop();
-          found(match);
-        }),
-      );
-    }
-    return stop;
-  }
-
-  #openSession(input: Writable): GuestSession {
-    return new GuestSession(input, {
-      hello: () => {
-        if (this.#userland !== undefined) return;
-        this.#userland = monotonicNow();
-        if (this.#readyWhen === "userland") this.#ready.resolve();
-        this.#tell("userland");
-      },
-      stdout: (bytes) => {
-        this.#streams.push("stdout", bytes);
-        this.#tell("stdout", bytes);
-      },
-      stderr: (bytes) => {
-        this.#streams.push("stderr", bytes);
-        this.#tell("stderr", bytes);
-      },
-      exit: (exit) => {
-        this.#command = exit;
-        this.#end("command");
-      },
-    });
-  }
-
-  #onConsole(bytes: Buffer, source: ConsoleSource): void {
-    this.#firstConsoleByte ??= monotonicNow();
-    if (this.#readyWhen === "console") this.#ready.resolve();
-    this.#panics[source].push(bytes);
-    this.#streams.push("console", bytes);
-    this.#tell("console", bytes, source);
-    this.#searches[source].push(bytes);
-  }
-
-  #onControl(session: GuestSession | undefined, bytes: Buffer): void {
-    try {
-      session?.receive(bytes);
-    } catch (error) {
-      if (!(error instanceof GuestProtocolError)) throw error;
-      this.#fail(error);
-    }
-  }
-
-  /** A listener that throws is the program's affair, and must not keep the machine from going on. */
-  #tell<E extends keyof MachineEvents>(event: E, ...args: MachineEvents[E]): void {
-    try {
-      // The type of emit() does not see that E is one event.
-      (this as EventEmitter).emit(event, ...args);
-    } catch (error) {
-      process.nextTick(() => {
-        throw error;
-      });
-    }
-  }
-
-  #fail(error: TsvmError): void {
-    this.#error ??= error;
-    this.#end("crash");
-  }
-
-  #end(reason: StopReason): void {
-    if (this.#reason !== undefined) return;
-    this.#reason = reason;
-    this.#haltWatch.stop();
-    clearTimeout(this.#shutdownTimer);
-    this.#threads.stop();
-    this.#output.releaseAll();
-  }
-
-  async #takeDown(): Promise<void> {
-    if (this.#takenDown) return;
-    this.#takenDown = true;
-    this.#input.close();
-    await this.#output.drain();
-    this.#streams.end();
-    this.#stats = machineStats(this.#assembly);
-    const report = this.#makeReport(this.#stats);
-    await this.#cleanup.run();
-    removeLiveMachine(this);
-    this.#report = report;
-    this.#stopped.resolve(report);
-    this.#ready.reject(new MachineEndedError("it was ready", report));
-    this.#keepAlive.end();
-    this.#tell("stopped", report);
-  }
-
-  #makeReport(stats: MachineStats): StopReport {
-    const { serial, virtio } = this.#panics;
-    const panic = serial.panic ?? virtio.panic;
-    return {
-      reason: this.#finalReason(panic),
-      command: this.#command,
-      panic,
-      powerButton: this.#powerButton.outcome,
-      error: this.#error,
-      timeline: this.#timeline(),
-      exits: stats.exits,
-      stats,
-    };
-  }
-
-  #finalReason(panic: string | undefined): StopReason {
-    const reason = this.#reason!;
-    // init says how the command ended and then resets: a processor's word may be here before what is in the pipe.
-    if (this.#command !== undefined && (reason === "reset" || reason === "shutdown")) return "command";
-    return panic !== undefined && reason !== "command" ? "panic" : reason;
-  }
-
-  #timeline(): Timeline {
-    const { firstEntry, firstExit } = this.#assembly.control;
-    return {
-      start: this.#start,
-      loaded: this.#loaded,
-      firstEntry: firstEntry === 0 ? undefined : firstEntry,
-      firstExit: firstExit === 0 ? undefined : firstExit,
-      firstConsoleByte: this.#firstConsoleByte,
-      userland: this.#userland,
-      stopped: monotonicNow(),
-    };
+    void this.#life.stopped.then(() => signal.removeEventListener("abort", onAbort));
   }
 }

@@ -1,5 +1,6 @@
 /** The threads of one machine: starts them, gives all vCPUs commands, and notices when they end or die. */
 import type { TsvmError } from "../errors.ts";
+import { munmap } from "../ffi/libc.ts";
 import type { Assembly } from "./assemble.ts";
 import { VcpuCommand, VcpuState } from "./control.ts";
 import { ring } from "./doorbell.ts";
@@ -160,13 +161,24 @@ export class MachineThreads {
 
   /** A thread ended without a word: out of memory, or ended by the program. */
   #died(task: WorkerTask, error: Error): void {
-    // Its number may soon be another thread's, which must not be kicked.
-    if (task.role === "vcpu") this.#assembly.control.vcpu(task.vcpu.index).tid = 0;
+    if (task.role === "vcpu") this.#buryVcpu(task.vcpu.index);
     this.#graceTimer ??= setTimeout(() => {
       for (const { terminate } of this.#running.values()) terminate();
     }, GRACE_MS);
     this.#events.failed(internal(`a thread of the machine died: ${error.message}`, error));
     this.#finished(task);
+  }
+
+  /** Does what the thread would have done at its end. */
+  #buryVcpu(index: number): void {
+    const { control, plan } = this.#assembly;
+    const vcpu = control.vcpu(index);
+    // Its number may soon be another thread's, which must not be kicked.
+    vcpu.tid = 0;
+    vcpu.inGuest = false;
+    // KVM keeps a VM as long as a page of it is mapped.
+    if (vcpu.runPage !== 0) munmap(vcpu.runPage, plan.vcpuMmapSize);
+    vcpu.runPage = 0;
   }
 
   #finished(task: WorkerTask): void {

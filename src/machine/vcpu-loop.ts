@@ -74,6 +74,7 @@ export async function runVcpuLoop(
   const block = new ControlBlock(machine.shared, machine.control.offset, machine.control.bytes);
   const control = block.vcpu(plan.index);
   const vcpu = new Vcpu(plan.fd, machine.vcpuMmapSize);
+  control.runPage = vcpu.address;
   try {
     setUpVcpu(vcpu, plan);
     const loop = new VcpuLoop(machine, vcpu, control, plan.entry !== undefined, {
@@ -99,6 +100,7 @@ export async function runVcpuLoop(
   } finally {
     control.tid = 0;
     control.state = VcpuState.Finished;
+    control.runPage = 0;
     vcpu.unmap();
   }
 }

@@ -12,8 +12,12 @@ interface IdleWorker {
 }
 
 const idle: IdleWorker[] = [];
-/** An idle thread holds some 9 MB: keep what a few small machines need. */
-const MAX_IDLE = 4;
+/** An idle thread holds some 9 MB: keep what a few small machines need, */
+const KEPT = 4;
+/** and for a while what a program needs that starts many, one after the other. */
+const KEPT_FOR_A_WHILE = 16;
+const WHILE_MS = 5000;
+let trimTimer: NodeJS.Timeout | undefined;
 
 /** Where the built worker lies: beside the bundle, or in dist/ when run from the sources by tests. */
 const ENTRY = new URL(
@@ -40,6 +44,17 @@ function takeIdle(role: WorkerRole): IdleWorker | undefined {
   return at === -1 ? idle.pop() : idle.splice(at, 1)[0];
 }
 
+function giveBack(worker: IdleWorker): void {
+  idle.push(worker);
+  trim(KEPT_FOR_A_WHILE);
+  clearTimeout(trimTimer);
+  if (idle.length > KEPT) trimTimer = setTimeout(() => trim(KEPT), WHILE_MS).unref();
+}
+
+function trim(kept: number): void {
+  while (idle.length > kept) void idle.shift()!.worker.terminate();
+}
+
 /** A task that a thread is working on. */
 export interface TaskHandle {
   /** Ends the thread wherever it is, but for a system call, which must end first. */
@@ -56,8 +71,7 @@ export function runTask(
   const onWorkerMessage = (message: WorkerMessage): void => {
     if (message.type === "finished") {
       release();
-      if (idle.length < MAX_IDLE) idle.push({ worker, role });
-      else void worker.terminate();
+      giveBack({ worker, role });
     }
     onMessage(message);
   };

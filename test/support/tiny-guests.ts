@@ -5,6 +5,7 @@ interface TinyGuests {
   ONE_BYTE_AND_RESET: Uint8Array;
   ONE_BYTE_AND_HALT: Uint8Array;
   ENDLESS_LOOP: Uint8Array;
+  IDLE: Uint8Array;
   portReads(port: number, count: number): Uint8Array;
   mmioReads(address: number, count: number): Uint8Array;
 }
@@ -16,6 +17,7 @@ export const {
   ONE_BYTE_AND_RESET,
   ONE_BYTE_AND_HALT,
   ENDLESS_LOOP,
+  IDLE,
   portReads,
   mmioReads,
 } = (await import(module)) as TinyGuests;
@@ -60,9 +62,6 @@ export const ECHO_LINE = Uint8Array.from([
   ...RESET,
 ]);
 
-/** Waits for interrupts that never come: costs nothing. */
-export const IDLE = Uint8Array.from([0xfb, 0xf4, 0xeb, 0xfd]); // sti; again: hlt; jmp again
-
 /** Prints every byte that it reads from the serial port. */
 export const ECHO = Uint8Array.from([
   ...[0x66, 0xba, 0xfd, 0x03], // again: mov dx, line status
@@ -72,11 +71,14 @@ export const ECHO = Uint8Array.from([
   ...[0xeb, 0xef], // jmp again
 ]);
 
-/** Prints a text, then waits for ever. */
-export function printAndIdle(text: string): Uint8Array {
+/** Prints a text, then goes on with other code. */
+export function printThen(text: string, code: Uint8Array): Uint8Array {
   const print = [...Buffer.from(text, "latin1")].flatMap((byte) => [0xb0, byte, 0xee]);
-  return Uint8Array.from([...SERIAL_PORT, ...print, ...IDLE]);
+  return Uint8Array.from([...SERIAL_PORT, ...print, ...code]);
 }
+
+/** Prints "." for ever. */
+export const PRINT_FOREVER = Uint8Array.from([...SERIAL_PORT, 0xb0, 0x2e, 0xee, 0xeb, 0xfd]);
 
 /** `aesenc xmm0, xmm1` after CR4.OSFXSR has been set: neither a software KVM's emulator nor tsvm has it. */
 export const UNSUPPORTED = Uint8Array.from([
