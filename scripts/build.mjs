@@ -32,6 +32,7 @@ const common = {
 };
 await Promise.all([
   buildCommonJs({ cli: "src/cli/main.ts" }),
+  buildCommonJs({ monitor: "src/manager/monitor/main.ts" }),
   buildCommonJs({ worker: "src/machine/worker.ts" }),
   build({ ...common, entryPoints: { index: "src/index.ts" }, format: "esm" }),
 ]);

@@ -2,11 +2,11 @@
 import { isatty } from "node:tty";
 import { isSoftwareKvm } from "../kvm/host.ts";
 import type { MachineDescription } from "../machine/description.ts";
+import { Machine } from "../machine/machine.ts";
+import type { StopReport } from "../machine/report.ts";
 import { MiB } from "../kvm/memory-map.ts";
 import { bootFileKind } from "./boot-file.ts";
 import { commandOf, parseConsole, sizeFlags, type BootFlags } from "./boot-flags.ts";
-import { Machine } from "../machine/machine.ts";
-import type { StopReport } from "../machine/report.ts";
 import { explain, exitStatus } from "./boot-outcome.ts";
 import { UsageError } from "./errors.ts";
 import { Frontend } from "./frontend.ts";
@@ -30,7 +30,10 @@ export async function bootCommand(
       ? undefined
       : parseDuration("--shutdown-timeout", flags.shutdownTimeout);
   // isatty() instead of process.stdin.isTTY: making those streams can wait until the guest runs.
-  const terminal = isatty(0) && isatty(1) && flags.json !== true && flags.console !== false;
+  const terminal =
+    isatty(0) && isatty(1) && flags.json !== true && flags.console !== false && flags.detach !== true;
+  if (flags.name !== undefined && flags.detach !== true)
+    throw new UsageError("--name is for VMs in the background", "add --detach");
   let description: MachineDescription;
   let shutdownTimeout = shutdownFlag ?? DEFAULT_SHUTDOWN_TIMEOUT;
   if (file !== undefined && bootFileKind(file) === "definition") {
@@ -40,6 +43,10 @@ export async function bootCommand(
     shutdownTimeout = shutdownFlag ?? stopTimeout ?? shutdownTimeout;
   } else {
     description = describe(file, flags, guestCommand, terminal);
+  }
+  if (flags.detach === true) {
+    const { bootDetached } = await import("./manager/commands.ts");
+    return bootDetached(description, flags, shutdownTimeout);
   }
   const frontend = new Frontend({
     mode:

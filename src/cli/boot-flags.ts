@@ -18,6 +18,8 @@ export interface BootFlags {
   readOnly?: boolean;
   overlay?: boolean;
   acpi: boolean;
+  detach?: boolean;
+  name?: string;
   timeout?: string;
   shutdownTimeout?: string;
   vm?: string;

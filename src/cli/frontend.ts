@@ -9,7 +9,7 @@ import type { StopReport } from "../machine/report.ts";
 import type { Captured } from "./boot-report.ts";
 import { EscapeFilter } from "./escape-filter.ts";
 import { onOutputFailure, standardOutput } from "./output.ts";
-import { passOutputThrough } from "./terminal-mode.ts";
+import { terminalSize, useRawTerminal } from "./raw-terminal.ts";
 
 /** `terminal`: raw mode; `stream`: stdout and stdin as they are; `quiet`: no console; `capture`: kept for a report. */
 export type FrontendMode = "terminal" | "stream" | "quiet" | "capture";
@@ -31,6 +31,7 @@ const { SIGINT, SIGTERM, SIGHUP } = constants.signals;
 const END_INTERVAL_MS = 500;
 /** End of transmission: what Ctrl-D sends. */
 const EOT = Uint8Array.of(4);
+const DEFAULT_WINDOW: WindowSize = { rows: 25, columns: 80 };
 /** Captured output is cut here: a report is not an archive. */
 const LARGEST_CAPTURE = 16 * 2 ** 20;
 
@@ -60,10 +61,7 @@ export class Frontend {
   }
 
   get windowSize(): WindowSize {
-    const fallback = { rows: 25, columns: 80 };
-    if (this.#options.mode !== "terminal") return fallback;
-    const { rows, columns } = process.stdout;
-    return { rows: rows || fallback.rows, columns: columns || fallback.columns };
+    return this.#options.mode === "terminal" ? terminalSize() : DEFAULT_WINDOW;
   }
 
   get captured(): Captured {
@@ -175,7 +173,7 @@ export class Frontend {
   }
 
   #connectTerminal(machine: Machine): () => void {
-    const { stdin, stdout } = process;
+    const { stdout } = process;
     if (!this.#options.command) stdout.write("[tsvm: booting; Ctrl-A x leaves, Ctrl-A h helps]\r\n");
     const filter = new EscapeFilter({
       data: (bytes) => void machine.writeConsole(bytes),
@@ -186,23 +184,10 @@ export class Frontend {
       },
       help: () => stdout.write(HELP),
     });
-    const onData = (bytes: Buffer): void => filter.push(bytes);
-    const onResize = (): void => machine.resizeConsole(this.windowSize);
-    const restore = (): void => void stdin.setRawMode(false);
-    stdin.setRawMode(true);
-    passOutputThrough(0);
-    // Whatever way this process ends, the terminal is as it was.
-    process.once("exit", restore);
-    stdin.on("data", onData);
-    stdin.resume();
-    stdout.on("resize", onResize);
-    return () => {
-      stdin.off("data", onData);
-      stdin.pause();
-      stdout.off("resize", onResize);
-      restore();
-      process.off("exit", restore);
-    };
+    return useRawTerminal({
+      data: (bytes) => filter.push(bytes),
+      resize: (size) => machine.resizeConsole(size),
+    });
   }
 
   #connectStreamInput(machine: Machine): () => void {

@@ -2,11 +2,9 @@
 /** Entry point of `tsvm`: commands are loaded only when they are asked for. */
 import { Command, CommanderError } from "commander";
 import { warmUpWorkers } from "../machine/worker-pool.ts";
-import { addDefinitionCommands } from "./definition/register.ts";
+import { version } from "../version.ts";
 import { formatError } from "./errors.ts";
 import { ExitCode } from "./exit-codes.ts";
-import { addImageCommands } from "./image/register.ts";
-import { version } from "./version.ts";
 
 const BOOT_EXAMPLES = `
 Examples:
@@ -18,7 +16,7 @@ Examples:
 
 const { own, guestCommand } = splitArguments(process.argv.slice(2));
 // A thread takes longer to start than everything else here: have it start while the rest loads.
-if (own[0] === "boot" && !own.includes("--help") && !own.includes("-h")) warmUpWorkers(1);
+if (own[0] === "boot" && !["--help", "-h", "--detach"].some((flag) => own.includes(flag))) warmUpWorkers(1);
 
 void main();
 
@@ -33,10 +31,14 @@ async function main(): Promise<void> {
 /** Runs the command; the result is the exit status. */
 async function run(): Promise<number> {
   let status: number = ExitCode.Ok;
-  const program = buildProgram((commandStatus) => {
+  const done = (commandStatus: number): void => {
     status = commandStatus;
-  });
+  };
+  const program = buildProgram(done);
   try {
+    // A guest that is to boot need not wait for commands that it has nothing to do with.
+    if (own[0] !== "boot") (await import("./other-commands.ts")).addOtherCommands(program, done);
+    for (const command of program.commands) command.exitOverride().showHelpAfterError("(--help tells more)");
     await program.parseAsync(own, { from: "user" });
     return status;
   } catch (error) {
@@ -49,7 +51,7 @@ async function run(): Promise<number> {
 
 function buildProgram(done: (status: number) => void): Command {
   const program = new Command("tsvm")
-    .description("boots Linux guests on KVM")
+    .description("boots Linux guests on KVM, and keeps them in the background")
     .version(version())
     .exitOverride()
     .showHelpAfterError("(tsvm --help tells more)");
@@ -88,6 +90,8 @@ function buildProgram(done: (status: number) => void): Command {
       "--shutdown-timeout <time>",
       "after SIGINT, SIGTERM or SIGHUP: press the power button and wait this long (default: 30s)",
     )
+    .option("--detach", "run it in the background, and print its name; see tsvm ps, console, logs, stop")
+    .option("--name <name>", "its name there")
     .option("--vm <name>", "which VM of a definition file with several")
     .option("--lenient", "of a definition file: go on without what tsvm lacks, with a warning")
     .option("--json", "print one JSON document about the run instead of the guest's output")
@@ -107,9 +111,6 @@ function buildProgram(done: (status: number) => void): Command {
       const { doctorCommand } = await import("./doctor-command.ts");
       done(doctorCommand(options));
     });
-  addImageCommands(program, done);
-  addDefinitionCommands(program, done);
-  for (const command of program.commands) command.exitOverride().showHelpAfterError("(--help tells more)");
   return program;
 }
 

@@ -1,6 +1,6 @@
 /**
- * What the rest of tsvm uses of definitions. The command line has it in a bundle of its own (scripts/build.mjs), which is read only
- * where a definition is: import this file, not those beside it.
+ * What the rest of tsvm uses of definitions. Import this file dynamically where a command can do without: the parsers are as large as all
+ * the rest (scripts/build.mjs puts what is imported dynamically into files of its own).
  */
 export { convertDefinitions, type TargetFormat } from "./convert.ts";
 export { DefinitionError, formatProblems, loadDefinitions } from "./load.ts";

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DIST, ROOT } from "./paths.ts";
 
-const BUILT = ["cli.cjs", "worker.cjs", "index.js"];
+const BUILT = ["cli.cjs", "monitor.cjs", "worker.cjs", "index.js"];
 
 export default function setup(): () => void {
   build();

@@ -12,6 +12,12 @@ import { BOOT_LIMIT_MS, until } from "./tsvm.ts";
 export const CTRL_A = "\x01";
 export const CTRL_C = "\x03";
 
+export interface TerminalOptions {
+  readonly rows?: number;
+  readonly columns?: number;
+  readonly env?: Record<string, string>;
+}
+
 export interface TerminalEnd {
   /** As the shell saw it. */
   status: number;
@@ -38,14 +44,7 @@ export class Terminal {
   readonly #process: ChildProcess;
   #from = 0;
 
-  constructor(
-    args: string[],
-    {
-      rows = 24,
-      columns = 80,
-      env = {},
-    }: { rows?: number; columns?: number; env?: Record<string, string> } = {},
-  ) {
+  constructor(args: string[], { rows = 24, columns = 80, env = {} }: TerminalOptions = {}) {
     this.#directory = mkdtempSync(join(tmpdir(), "tsvm-terminal-"));
     const command = ["sh", "-c", SESSION, "session", process.execPath, CLI, ...args].map(quote).join(" ");
     this.#process = spawn("script", ["--quiet", "--return", "--command", command, "/dev/null"], {

@@ -62,6 +62,21 @@ export const ECHO_LINE = Uint8Array.from([
   ...RESET,
 ]);
 
+/** Prints every byte that it reads from the serial port. */
+export const ECHO = Uint8Array.from([
+  ...[0x66, 0xba, 0xfd, 0x03], // again: mov dx, line status
+  ...[0xec, 0xa8, 0x01, 0x74, 0xf7], // in al, dx; test al, 1; jz again
+  ...SERIAL_PORT,
+  ...[0xec, 0xee], // in al, dx; out dx, al
+  ...[0xeb, 0xef], // jmp again
+]);
+
+/** Prints a text, then goes on with other code. */
+export function printThen(text: string, code: Uint8Array): Uint8Array {
+  const print = [...Buffer.from(text, "latin1")].flatMap((byte) => [0xb0, byte, 0xee]);
+  return Uint8Array.from([...SERIAL_PORT, ...print, ...code]);
+}
+
 /** Prints "." for ever. */
 export const PRINT_FOREVER = Uint8Array.from([...SERIAL_PORT, 0xb0, 0x2e, 0xee, 0xeb, 0xfd]);
 
@@ -122,6 +137,8 @@ export const OBEYS_POWER_BUTTON = Uint8Array.from([
 ]);
 /** Takes notice of the power button, prints "b" and goes on. */
 export const DECLINES_POWER_BUTTON = Uint8Array.from([...READY, ...AWAIT_EVENT, ...print(0x62), ...SPIN]);
+/** Says that it has read the tables, and resets as a system does that boots again. */
+export const REBOOTS = Uint8Array.from([...READY, ...outByte(RESET_REGISTER, 1), ...SPIN]);
 /** Prints "!" and knows nothing of ACPI. */
 export const ONE_BYTE_AND_SPIN = Uint8Array.from([...print(0x21), ...SPIN]);
 /** Has read its tables, and never looks at the button. */

@@ -11,13 +11,13 @@ import {
 } from "../../definition/index.ts";
 import { UsageError } from "../errors.ts";
 import { print } from "../output.ts";
-import { storeDefinitions } from "./store-definitions.ts";
 
 /** Status of a check that found errors. */
 const FOUND_ERRORS = 1;
 
 interface DefineFlags {
   check?: boolean;
+  replace?: boolean;
   lenient?: boolean;
   schema?: boolean;
   json?: boolean;
@@ -27,13 +27,16 @@ export async function defineCommand(
   files: readonly string[],
   options: Record<string, unknown>,
 ): Promise<number> {
-  const { check, lenient, schema, json } = options as DefineFlags;
+  const { check, replace, lenient, schema, json } = options as DefineFlags;
   if (schema === true) {
     print(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
     return 0;
   }
   if (files.length === 0) throw new UsageError("no file to define", "tsvm define --check web.yaml");
-  if (check !== true) return storeDefinitions(files, { lenient: lenient === true });
+  if (check !== true) {
+    const { storeDefinitions } = await import("../manager/commands.ts");
+    return storeDefinitions(files, { lenient: lenient === true, replace: replace === true });
+  }
   const checked = files.map((path) => checkFile(path, lenient === true));
   if (json === true) print(`${JSON.stringify({ files: checked }, null, 2)}\n`);
   else for (const result of checked) printResult(result);

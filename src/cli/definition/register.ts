@@ -5,8 +5,9 @@ import type { Command } from "commander";
 export function addDefinitionCommands(program: Command, done: (status: number) => void): void {
   program
     .command("define [files...]")
-    .description("check definition files: native YAML or JSON, libvirt domain XML, Firecracker JSON")
+    .description("keep the VMs of definition files (YAML, JSON, libvirt XML), without starting them")
     .option("--check", "print every problem in the files, and do nothing else")
+    .option("--replace", "give VMs that there are already their new definition, from their next start on")
     .option("--lenient", "go on without what tsvm lacks, with a warning")
     .option("--schema", "print the JSON Schema of the native format, for editors")
     .option("--json", "print a JSON document")

@@ -1,0 +1,147 @@
+// Measures what docs/performance.md claims of background VMs, on this machine: `tsvm ps` with 100 VMs beside an empty Node, twenty
+// starts at once, and the memory of a VM that idles. Its VMs are its own, in a directory that is removed again.
+//
+//   node scripts/bench-manager.mjs [ps|start|memory ...] [--runs N]
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, release, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { IDLE, pvhGuest } from "../firmware/tiny/pvh-guest.mjs";
+
+const cli = fileURLToPath(new URL("../dist/cli.cjs", import.meta.url));
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { runs: { type: "string", default: "25" } },
+});
+const runs = Number(values.runs);
+const work = mkdtempSync(join(tmpdir(), "tsvm-bench-manager-"));
+const env = { ...process.env, TSVM_STATE_DIR: join(work, "state"), TSVM_RUNTIME_DIR: "" };
+const kernel = join(work, "idle.elf");
+writeFileSync(kernel, pvhGuest(IDLE));
+
+process.on("exit", () => {
+  tsvm("rm", "--force", ...names());
+  rmSync(work, { recursive: true, force: true });
+});
+process.on("SIGINT", () => process.exit(130));
+
+const suites = { ps, start, memory };
+const chosen = positionals.length === 0 ? Object.keys(suites) : positionals;
+for (const name of chosen) {
+  if (suites[name] === undefined) {
+    console.error(`no such suite: ${name}; there are ${Object.keys(suites).join(", ")}`);
+    process.exit(2);
+  }
+}
+console.log(
+  `Linux ${release()}, ${cpus().length} × ${cpus()[0].model}, Node ${process.version}, load ${loadavg()[0].toFixed(2)}`,
+);
+for (const name of chosen) {
+  console.log(`\n${name}`);
+  await suites[name]();
+  tsvm("rm", "--force", ...names());
+}
+
+/** Pairs: the two commands in turn, so that what else goes on meets both. */
+function ps() {
+  define(100, "listed");
+  const pairs = Array.from({ length: runs }, () => [time("-e", "0"), time(cli, "ps", "--all")]);
+  row(
+    "node -e 0",
+    pairs.map(([empty]) => empty),
+    "ms",
+  );
+  row(
+    "tsvm ps --all, 100 defined VMs",
+    pairs.map(([, listing]) => listing),
+    "ms",
+  );
+  row(
+    "difference, pair by pair",
+    pairs.map(([empty, listing]) => listing - empty),
+    "ms",
+  );
+}
+
+async function start() {
+  const started = define(20, "started");
+  const begin = performance.now();
+  const results = await Promise.all(started.map((name) => run("start", name)));
+  const failed = results.filter((status) => status !== 0).length;
+  console.log(`  20 times tsvm start at once: ${seconds(begin)} s until all run, ${failed} failed`);
+  tsvm("stop", "--timeout", "0", ...started);
+  const again = performance.now();
+  const status = await run("start", ...started);
+  console.log(`  tsvm start with 20 names: ${seconds(again)} s, status ${status}`);
+}
+
+async function memory() {
+  const idle = define(10, "idle");
+  await run("start", ...idle);
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  const monitors = idle.map((name) => {
+    const [{ pid }] = JSON.parse(tsvm("inspect", name));
+    const [{ guestResident }] = JSON.parse(tsvm("stats", "--no-stream", "--json", name));
+    return { rollup: readFileSync(`/proc/${pid}/smaps_rollup`, "latin1"), guest: guestResident / 2 ** 20 };
+  });
+  const mebibytes = (key) =>
+    monitors.map(
+      ({ rollup, guest }) => Number(new RegExp(`^${key}: +(\\d+) kB`, "m").exec(rollup)[1]) / 1024 - guest,
+    );
+  console.log("  one of ten idle VMs, without the guest memory that was touched:");
+  row("resident (RSS, counts shared pages in full)", mebibytes("Rss"), "MiB");
+  row("its share of all (PSS)", mebibytes("Pss"), "MiB");
+  row("its own alone (private)", mebibytes("Private_Dirty"), "MiB");
+}
+
+/** Defines so many VMs; the result is their names. */
+function define(count, prefix) {
+  const made = Array.from({ length: count }, (_, at) => `${prefix}${at}`);
+  const file = join(work, "vms.json");
+  writeFileSync(
+    file,
+    JSON.stringify({
+      version: 1,
+      vms: Object.fromEntries(made.map((name) => [name, { kernel, memory: "16M" }])),
+    }),
+  );
+  tsvm("define", file);
+  return made;
+}
+
+function names() {
+  return tsvm("ps", "--all", "--quiet")
+    .split("\n")
+    .filter((name) => name !== "");
+}
+
+function tsvm(...args) {
+  return spawnSync(process.execPath, [cli, ...args], { env, encoding: "utf8" }).stdout;
+}
+
+async function run(...args) {
+  const child = spawn(process.execPath, [cli, ...args], { env, stdio: ["ignore", "ignore", "inherit"] });
+  const [status] = await once(child, "exit");
+  return status;
+}
+
+function time(...args) {
+  const begin = performance.now();
+  spawnSync(process.execPath, args, { env, stdio: "ignore" });
+  return performance.now() - begin;
+}
+
+function seconds(begin) {
+  return ((performance.now() - begin) / 1000).toFixed(1);
+}
+
+function row(name, list, unit) {
+  const ordered = [...list].sort((a, b) => a - b);
+  const [median, low, high] = [ordered[ordered.length >> 1], ordered[0], ordered.at(-1)].map((x) =>
+    x.toFixed(1),
+  );
+  console.log(`  ${name.padEnd(48)}${median.padStart(8)} ${unit}   (${low} to ${high}, n=${list.length})`);
+}

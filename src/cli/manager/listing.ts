@@ -1,0 +1,34 @@
+/** What all listings have in common: a table for people, `--json` and `--format` for programs. */
+import { print } from "../output.ts";
+import { table, type Column } from "./table.ts";
+import { Template } from "./template.ts";
+
+export interface ListingFlags {
+  readonly json?: boolean;
+  readonly format?: string;
+}
+
+export interface Listing<Row> {
+  readonly columns: readonly Column<Row>[];
+  /** What `--format` can name. */
+  readonly fields: readonly string[];
+}
+
+/** Says what is wrong with a template before anything else is done. */
+export function formatter<Row extends object>(
+  { columns, fields }: Listing<Row>,
+  { json = false, format }: ListingFlags,
+): (rows: readonly Row[]) => string {
+  if (json || format === "json") return (rows) => `${JSON.stringify(rows, null, 2)}\n`;
+  if (format === undefined || format === "table") return (rows) => table(columns, rows);
+  const template = new Template(format, fields);
+  return (rows) => template.render(rows);
+}
+
+export function printListing<Row extends object>(
+  listing: Listing<Row>,
+  flags: ListingFlags,
+  rows: readonly Row[],
+): void {
+  print(formatter(listing, flags)(rows));
+}

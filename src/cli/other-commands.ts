@@ -1,0 +1,12 @@
+/** All commands but `boot` and `doctor`; what they do is loaded when one of them is run. */
+import type { Command } from "commander";
+import { addDefinitionCommands } from "./definition/register.ts";
+import { addImageCommands } from "./image/register.ts";
+import { registerManagerCommands } from "./manager/register.ts";
+
+/** `done` hears the exit status of commands that have one of their own. */
+export function addOtherCommands(program: Command, done: (status: number) => void): void {
+  addDefinitionCommands(program, done);
+  registerManagerCommands(program, done);
+  addImageCommands(program, done);
+}

@@ -1,0 +1,19 @@
+import type { MachineDescription } from "../../machine/description.ts";
+import type { Machine } from "../../machine/machine.ts";
+import type { MonitorStats } from "../protocol.ts";
+
+/** What a VM uses at this moment: the machine, and the process that it is in. */
+export function monitorStats(description: MachineDescription, machine: Machine | undefined): MonitorStats {
+  const { user, system } = process.cpuUsage();
+  const used = machine?.stats();
+  return {
+    cpuTime: (user + system) / 1000,
+    guestCpuTime: used?.cpuTime.total ?? null,
+    resident: process.memoryUsage.rss(),
+    guestResident: used?.memory.resident ?? null,
+    memory: description.memory,
+    cpus: description.cpus,
+    exits: { ...used?.exits },
+    disks: used?.disks ?? null,
+  };
+}
