@@ -4,8 +4,8 @@
  */
 import { EAGAIN, F_OFD_GETLK, F_OFD_SETLK, F_RDLCK, F_UNLCK, F_WRLCK, SEEK_SET } from "../ffi/constants.ts";
 import { errnoName } from "../ffi/errno.ts";
+import { flock } from "../ffi/flock.ts";
 import { errno, fcntlBuffer } from "../ffi/libc.ts";
-import { struct, u16, u32, u64 } from "../ffi/struct.ts";
 import { DiskError } from "./errors.ts";
 
 const PERMISSION_BASE = 100;
@@ -14,9 +14,6 @@ const PERM_CONSISTENT_READ = 0;
 const PERM_WRITE = 1;
 const PERM_RESIZE = 3;
 const EACCES = 13;
-
-/** struct flock on x86-64. */
-const flock = struct("flock", { l_type: u16, l_whence: u16, l_start: u64, l_len: u64, l_pid: u32 });
 
 /**
  * Locks the image behind `fd` for as long as it is open: readers exclude writers, writers exclude everyone.

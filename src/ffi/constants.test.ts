@@ -44,6 +44,8 @@ const expected: Record<keyof typeof ours, number> = {
   EPOLLET: 2147483648,
   F_GETFL: 3,
   F_SETFL: 4,
+  F_GETLK: 5,
+  F_SETLK: 6,
   F_OFD_GETLK: 36,
   F_OFD_SETLK: 37,
   F_RDLCK: 0,

@@ -30,6 +30,8 @@ export const EPOLLET = 0x8000_0000;
 
 export const F_GETFL = 3;
 export const F_SETFL = 4;
+export const F_GETLK = 5;
+export const F_SETLK = 6;
 export const F_OFD_GETLK = 36;
 export const F_OFD_SETLK = 37;
 export const F_RDLCK = 0;

@@ -3,17 +3,12 @@
  * whatever way the process ends. Commands hold open-file-description locks, which exclude each other within a process as well.
  */
 import { closeSync, fstatSync, openSync, statSync } from "node:fs";
-import { F_OFD_SETLK, F_RDLCK, F_UNLCK, F_WRLCK, SEEK_SET } from "../ffi/constants.ts";
+import { F_GETLK, F_OFD_SETLK, F_RDLCK, F_SETLK, F_UNLCK, F_WRLCK, SEEK_SET } from "../ffi/constants.ts";
 import { errnoName } from "../ffi/errno.ts";
+import { flock } from "../ffi/flock.ts";
 import { errno, fcntlBuffer } from "../ffi/libc.ts";
-import { struct, u16, u32, u64 } from "../ffi/struct.ts";
 import { directoryError } from "./errors.ts";
 
-const F_GETLK = 5;
-const F_SETLK = 6;
-
-/** struct flock on x86-64. */
-const flock = struct("flock", { l_type: u16, l_whence: u16, l_start: u64, l_len: u64, l_pid: u32 });
 const request = (type: number): ReturnType<typeof flock.pack> =>
   flock.pack({ l_type: type, l_whence: SEEK_SET, l_start: 0n, l_len: 0n });
 

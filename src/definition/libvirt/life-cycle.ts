@@ -5,7 +5,10 @@ import type { XmlElement } from "./xml-element.ts";
 
 const EVENTS = ["on_poweroff", "on_reboot", "on_crash"] as const;
 
-/** The restart policy that comes nearest. A machine of tsvm ends when its guest powers off, reboots or crashes. */
+/**
+ * The restart policy that comes nearest. A machine of tsvm ends when its guest powers off or crashes; when it reboots, the manager
+ * boots it again.
+ */
 export function readRestart(domain: XmlElement, problems: Problems): RestartPolicy | undefined {
   const actions = Object.fromEntries(
     EVENTS.map((event) => {
@@ -28,11 +31,11 @@ export function readRestart(domain: XmlElement, problems: Problems): RestartPoli
   }
   const { on_poweroff, on_reboot, on_crash } = actions;
   if (on_poweroff.action === "restart") return { policy: "always" };
-  if (on_reboot.action === "restart") {
+  if (on_reboot.action === "destroy") {
     problems.warning(
-      "<on_reboot>: a VM of tsvm ends when its guest reboots",
+      "<on_reboot>: a background VM of tsvm boots again when its guest reboots",
       on_reboot.element!.place,
-      "tsvm's restart: always starts it again, after a power-off too",
+      "with tsvm boot, it ends",
     );
   }
   return on_crash.action === "restart" ? { policy: "on-failure" } : undefined;

@@ -33,8 +33,7 @@ export function writeLibvirt(definition: VmDefinition, problems: Problems): stri
     cpu: { $: { mode: "host-passthrough" } },
     clock: { $: { offset: "utc" } },
     on_poweroff: always ? "restart" : "destroy",
-    // A machine of tsvm ends when its guest reboots.
-    on_reboot: always ? "restart" : "destroy",
+    on_reboot: "restart",
     on_crash: always || restart?.policy === "on-failure" ? "restart" : "destroy",
     devices: {
       ...(disks.length === 0
