@@ -4,6 +4,8 @@
  */
 const HEADER_BYTES = 16;
 const SECTOR = 512;
+const PAGE = 4096;
+const INDIRECT = 4;
 
 export class BlockDeviceBench {
   #rig;
@@ -26,9 +28,18 @@ export class BlockDeviceBench {
     this.#slots = Array.from({ length: depth }, (_, slot) => {
       const header = this.#rig.allocate(HEADER_BYTES);
       this.#rig.ram.setUint32(header, write ? 1 : 0, true);
-      const data = { gpa: this.#rig.allocate(length, 4096), length, writable: !write };
+      const at = this.#rig.allocate(length, PAGE);
       const status = { gpa: this.#rig.allocate(1), length: 1, writable: true };
-      this.#queue.link([{ gpa: header, length: HEADER_BYTES }, data, status], 3 * slot);
+      // As Linux has it: a buffer for each page, in an indirect table.
+      const pages = Array.from({ length: length / PAGE }, (_, page) => ({
+        gpa: at + page * PAGE,
+        length: PAGE,
+        writable: !write,
+      }));
+      const segments = [{ gpa: header, length: HEADER_BYTES }, ...pages, status];
+      const table = this.#rig.allocate(16 * segments.length);
+      this.#queue.link(segments, 0, table, segments.length);
+      this.#queue.setDescriptor(slot, { gpa: table, length: 16 * segments.length, flags: INDIRECT });
       return { header, status: status.gpa };
     });
   }
@@ -39,7 +50,7 @@ export class BlockDeviceBench {
     for (const [slot, { header }] of this.#slots.entries()) {
       const sector = offsets[(first + slot) % offsets.length] / SECTOR;
       ram.setUint32(header + 8, sector, true);
-      this.#queue.offer(3 * slot);
+      this.#queue.offer(slot);
     }
     while (backend.run(0));
     this.#engine?.drain();

@@ -6,6 +6,8 @@
  * {@link VirtqueueError}, upon which the device asks for a reset.
  */
 import { TsvmError } from "../../errors.ts";
+import { memcpy } from "../../ffi/libc.ts";
+import { allocateNative, type NativeBuffer } from "../../ffi/native-buffer.ts";
 import type { GuestMemory } from "../../kvm/guest-memory.ts";
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from "./constants.ts";
 import { Q, type VirtioState } from "./state.ts";
@@ -15,6 +17,7 @@ const VIRTQ_DESC_F_WRITE = 2;
 const VIRTQ_DESC_F_INDIRECT = 4;
 const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
 const DESCRIPTOR_SIZE = 16;
+const DESCRIPTOR_WORDS = DESCRIPTOR_SIZE / 4;
 
 /** The driver broke a rule of section 2.7. */
 export class VirtqueueError extends TsvmError {
@@ -67,6 +70,9 @@ export class Virtqueue {
   readonly #used32: Uint32Array;
   readonly #eventIdx: boolean;
   readonly #indirect: boolean;
+  /** The last indirect table, and its words. */
+  #table: NativeBuffer | undefined;
+  #words = new Uint32Array(0);
   /** next_used at the last notification decision. */
   #signalledUsed: number;
 
@@ -205,16 +211,19 @@ export class Virtqueue {
     if (!Number.isInteger(entries) || entries === 0 || entries > 0x1_0000) {
       throw new VirtqueueError(`indirect table of ${bytes} bytes`);
     }
-    const memory = this.#memory;
-    if (!memory.contains(table, bytes)) throw new VirtqueueError("indirect table is not in RAM");
+    const host = this.#memory.hostAddress(table, bytes);
+    if (host === -1) throw new VirtqueueError("indirect table is not in RAM");
+    // A copy: one call for all of it, and nobody changes it any more.
+    const words = this.#tableWords(bytes);
+    memcpy(this.#table!.address, host, bytes);
     let index = 0;
     for (let seen = 0; ; seen++) {
       if (seen >= entries) throw new VirtqueueError("indirect descriptor chain loops");
-      const at = table + index * DESCRIPTOR_SIZE;
-      const gpa = memory.getUint32(at + 4) * 2 ** 32 + memory.getUint32(at);
-      const length = memory.getUint32(at + 8);
-      const flags = memory.getUint16(at + 12);
-      const next = memory.getUint16(at + 14);
+      const at = index * DESCRIPTOR_WORDS;
+      const gpa = words[at + 1]! * 2 ** 32 + words[at]!;
+      const length = words[at + 2]!;
+      const flags = words[at + 3]! & 0xffff;
+      const next = words[at + 3]! >>> 16;
       if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0)
         throw new VirtqueueError("indirect table inside an indirect table");
       this.#append(gpa, length, flags);
@@ -222,6 +231,15 @@ export class Virtqueue {
       if (next >= entries) throw new VirtqueueError(`descriptor ${next} in an indirect table of ${entries}`);
       index = next;
     }
+  }
+
+  /** Room for a copy of an indirect table; at most 1 MiB, since no table is longer. */
+  #tableWords(bytes: number): Uint32Array {
+    if (this.#table === undefined || this.#table.buffer.byteLength < bytes) {
+      this.#table = allocateNative(bytes);
+      this.#words = new Uint32Array(this.#table.buffer);
+    }
+    return this.#words;
   }
 
   #append(gpa: number, length: number, flags: number): void {
