@@ -19,8 +19,8 @@ const PROLOGUE = `
     tsvm.Machine.boot({ cpus, memory: 33554432, kernel }, options);
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 `;
-const run = (source: string, nodeOptions?: string[]): ReturnType<typeof runProgram> =>
-  runProgram(`${PROLOGUE}${source}`, nodeOptions);
+const run = (source: string, nodeOptions: string[] = []): ReturnType<typeof runProgram> =>
+  runProgram(`${PROLOGUE}${source}`, { nodeOptions });
 
 suite("a program that forgets to stop its machine ends", [KVM], () => {
   test.each([
@@ -46,6 +46,7 @@ suite("a program that forgets to stop its machine ends", [KVM], () => {
       `const m = await boot(${spin}); m.stopped.then(() => {}); m.unref();`,
     ],
     ["twenty times", `await Promise.all(Array.from({ length: 20 }, () => boot(${idle}))); await sleep(100);`],
+    ["but for a timer that stops it", `const m = await boot(${spin}, 2); setTimeout(() => m.stop(), 300);`],
     ["with idle threads", `tsvm.warmUpWorkers(3);`],
   ])("%s", async (_, source) => {
     const result = await run(source);

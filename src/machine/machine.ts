@@ -78,7 +78,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * ```ts
    * await using machine = await Machine.boot(
    *   { cpus: 1, memory: 64 * 2 ** 20, command: { argv: ["sleep", "60"] } },
-   *   { signal: AbortSignal.timeout(10_000) },
+   *   { signal: AbortSignal.timeout(5_000) },
    * );
    * const { reason } = await machine.stopped; // "stopped": the time was over
    * ```
@@ -229,6 +229,8 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    *
    * @example
    * ```ts
+   * await using machine = await Machine.boot({ cpus: 1, memory: 64 * 2 ** 20 });
+   * await machine.ready;
    * const { cpuTime, memory } = machine.stats();
    * console.log(`${cpuTime.total.toFixed()} ms, ${memory.resident >> 20} of ${memory.size >> 20} MiB`);
    * ```

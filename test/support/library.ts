@@ -35,18 +35,25 @@ export interface ProgramResult {
   readonly stderr: string;
 }
 
-/** How long a program may take: what is tested here never ends by itself if it fails. */
-const LIMIT_MS = 40_000 * SLOWNESS;
+export interface ProgramOptions {
+  /** For node itself. */
+  nodeOptions?: string[];
+  /** Killed after this many ms: what is tested here never ends by itself if it fails. */
+  limit?: number;
+}
 
 /** Runs `source`, an ES module that finds all exports of the library in `tsvm`, as a program of its own. */
-export async function runProgram(source: string, nodeOptions: string[] = []): Promise<ProgramResult> {
+export async function runProgram(
+  source: string,
+  { nodeOptions = [], limit = 40_000 * SLOWNESS }: ProgramOptions = {},
+): Promise<ProgramResult> {
   const program = `import * as tsvm from ${JSON.stringify(LIBRARY)};\n${source}`;
   const args = [...nodeOptions, "--input-type=module", "--eval", program];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
   const output = { stdout: "", stderr: "" };
   child.stdout.on("data", (bytes: Buffer) => (output.stdout += bytes.toString()));
   child.stderr.on("data", (bytes: Buffer) => (output.stderr += bytes.toString()));
-  const timer = setTimeout(() => child.kill("SIGKILL"), LIMIT_MS);
+  const timer = setTimeout(() => child.kill("SIGKILL"), limit);
   const [status] = (await once(child, "close")) as [number | null];
   clearTimeout(timer);
   return { status, ...output };
