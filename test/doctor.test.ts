@@ -21,6 +21,7 @@ suite("doctor", [KVM], () => {
       "kvm",
       "host",
       "memory",
+      "disk",
       "guest",
       "tool",
     ]);

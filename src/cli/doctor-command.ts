@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus, freemem, release, totalmem } from "node:os";
 import { TsvmError } from "../errors.ts";
+import { IoUring } from "../ffi/io-uring.ts";
 import { bundledFile } from "../images/bundled.ts";
 import { isSoftwareKvm } from "../kvm/host.ts";
 import { Kvm } from "../kvm/kvm.ts";
@@ -31,6 +32,7 @@ export function doctorCommand({ json }: { json?: boolean }): number {
     hostFinding(),
     memoryFinding(),
     hugePageFinding(),
+    diskFinding(),
     guestFinding(),
     ...toolFindings(),
   ];
@@ -114,6 +116,20 @@ function hugePageFinding(): Finding {
     verdict: "ok",
     text: `huge pages: ${reserved} of 2 MiB reserved and free; transparent ones for guest memory: ${transparent}`,
   };
+}
+
+function diskFinding(): Finding {
+  try {
+    new IoUring(1).close();
+    return { topic: "disk", verdict: "ok", text: "io_uring: disks work on many requests at a time" };
+  } catch (error) {
+    return {
+      topic: "disk",
+      verdict: "note",
+      text: `no io_uring (${error instanceof Error ? error.message : String(error)}): disks do one request after the other`,
+      hint: "look at sysctl kernel.io_uring_disabled, and at the seccomp filter if this is a container",
+    };
+  }
 }
 
 function guestFinding(): Finding {
