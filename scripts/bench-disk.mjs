@@ -57,6 +57,14 @@ async function main() {
   const vector = new IoVector();
   const extents = new ExtentList();
 
+  const kinds = [
+    { pattern: "4 KiB random", length: 4096, offsets: randomOffsets(4096) },
+    { pattern: "128 KiB sequential", length: 131072, offsets: sequentialOffsets(131072) },
+  ].flatMap((pattern) => [
+    { ...pattern, what: "read", call: preadv },
+    { ...pattern, what: "write", call: pwritev },
+  ]);
+
   const raw = join(temporary, "disk.raw");
   const qcow2 = join(temporary, "disk.qcow2");
   const fresh = join(temporary, "fresh.qcow2");
@@ -88,23 +96,15 @@ async function main() {
       if (disk.mapRead(offset, length, extents) !== length || extents.count !== 1) return undefined;
       return extents.offset[0];
     };
-    for (const [pattern, length, offsets] of [
-      ["4 KiB random", 4096, randomOffsets(4096)],
-      ["128 KiB sequential", 131072, sequentialOffsets(131072)],
-    ]) {
-      for (const [what, call] of [
-        ["read", preadv],
-        ["write", pwritev],
-      ]) {
-        const pairs = offsets
-          .map((offset) => [offset, hostOf(length, offset)])
-          .filter((pair) => pair[1] !== undefined);
-        const [guest, host] = [0, 1].map((side) => pairs.map((pair) => pair[side]));
-        report(`${name}, ${pattern}, ${what}`, length, {
-          plain: [plainOf(file, call), host],
-          ours: [requestOf(disk, what), guest],
-        });
-      }
+    for (const { pattern, length, offsets, what, call } of kinds) {
+      const pairs = offsets
+        .map((offset) => [offset, hostOf(length, offset)])
+        .filter((pair) => pair[1] !== undefined);
+      const [guest, host] = [0, 1].map((side) => pairs.map((pair) => pair[side]));
+      report(`${name}, ${pattern}, ${what}`, length, {
+        plain: [plainOf(file, call), host],
+        ours: [requestOf(disk, what), guest],
+      });
     }
     disk.close?.();
     closeSync(file);
@@ -141,27 +141,19 @@ async function main() {
   function compareDevice(name, path, cache) {
     const direct = cache === "none" ? constants.O_DIRECT : 0;
     const plainFd = openSync(raw, constants.O_RDWR | direct);
-    for (const [pattern, length, offsets] of [
-      ["4 KiB random", 4096, randomOffsets(4096)],
-      ["128 KiB sequential", 131072, sequentialOffsets(131072)],
-    ]) {
-      for (const [what, call] of [
-        ["read", preadv],
-        ["write", pwritev],
-      ]) {
-        for (const depth of [1, 32]) {
-          const { plan, fds } = openDisk(path, { readOnly: false, ephemeral: false, cache });
-          const disk = buildDisk(plan);
-          const device = new BlockDeviceBench(parts, disk, { length, depth, write: what === "write" });
-          const rounds = [];
-          for (let round = 0; round <= ROUNDS; round++) {
-            rounds.push([rate(plainOf(plainFd, call), length, offsets, MS), device.rate(offsets, MS)]);
-          }
-          printMedian(`${name}, ${pattern} ${what}, depth ${depth}`, rounds.slice(1));
-          device.close();
-          disk.close?.();
-          for (const fd of fds) closeSync(fd);
+    for (const { pattern, length, offsets, what, call } of kinds) {
+      for (const depth of [1, 32]) {
+        const { plan, fds } = openDisk(path, { readOnly: false, ephemeral: false, cache });
+        const disk = buildDisk(plan);
+        const device = new BlockDeviceBench(parts, disk, { length, depth, write: what === "write" });
+        const rounds = [];
+        for (let round = 0; round <= ROUNDS; round++) {
+          rounds.push([rate(plainOf(plainFd, call), length, offsets, MS), device.rate(offsets, MS)]);
         }
+        printMedian(`${name}, ${pattern} ${what}, depth ${depth}`, rounds.slice(1));
+        device.close();
+        disk.close?.();
+        for (const fd of fds) closeSync(fd);
       }
     }
     closeSync(plainFd);
