@@ -298,7 +298,7 @@ suite("the command line", [], () => {
     [
       ["-d", "a,rw", GUEST],
       '--disk: unknown property "rw"',
-      "known are ro, overlay, ephemeral, format=raw, format=qcow2 and serial=TEXT",
+      "known are ro, overlay, ephemeral, format, serial, cache, boot, bps, bps-read, bps-write, iops, iops-read, iops-write",
     ],
     [["--console", "vga", GUEST], '--console: "vga" is not one of serial, virtio', undefined],
     [
