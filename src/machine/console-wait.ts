@@ -9,6 +9,8 @@ import type { StopReport } from "./report.ts";
 /** Both consoles: each is looked through by itself, because their bytes come in any order. */
 export class ConsoleWatch {
   readonly #searches = { serial: new ConsoleSearch(), virtio: new ConsoleSearch() };
+  readonly #onEnd = new Set<(report: StopReport) => void>();
+  #report: StopReport | undefined;
 
   push(bytes: Buffer, source: ConsoleSource): void {
     this.#searches[source].push(bytes);
@@ -35,16 +37,14 @@ export class ConsoleWatch {
   }
 
   /** Rejects with a MachineTimeoutError, a MachineEndedError or the reason of the signal. */
-  async wait(
-    pattern: string | RegExp,
-    { timeout, signal }: WaitOptions,
-    stopped: Promise<StopReport>,
-  ): Promise<RegExpExecArray> {
+  async wait(pattern: string | RegExp, { timeout, signal }: WaitOptions): Promise<RegExpExecArray> {
     signal?.throwIfAborted();
     const what = `the console showed ${typeof pattern === "string" ? JSON.stringify(pattern) : String(pattern)}`;
     const result = new Deferred<RegExpExecArray>();
     const giveUp = this.search(pattern, result.resolve);
-    void stopped.then((report) => result.reject(new MachineEndedError(what, report)));
+    const onEnd = (report: StopReport): void => result.reject(new MachineEndedError(what, report));
+    if (this.#report === undefined) this.#onEnd.add(onEnd);
+    else onEnd(this.#report);
     const onAbort = (): void => result.reject(signal?.reason);
     signal?.addEventListener("abort", onAbort);
     const timer =
@@ -55,8 +55,15 @@ export class ConsoleWatch {
       return await result.promise;
     } finally {
       giveUp();
+      this.#onEnd.delete(onEnd);
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
     }
+  }
+
+  /** Nothing more comes. */
+  end(report: StopReport): void {
+    this.#report = report;
+    for (const listener of this.#onEnd) listener(report);
   }
 }

@@ -238,6 +238,7 @@ export class MachineLife {
     this.#report = report;
     this.#stopped.resolve(report);
     this.#ready.reject(new MachineEndedError("it was ready", report));
+    this.consoleWatch.end(report);
     this.keepAlive.end();
     this.#tell("stopped", report);
   }

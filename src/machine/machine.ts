@@ -144,8 +144,8 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * ```
    */
   async waitForConsole(pattern: string | RegExp, options: WaitOptions = {}): Promise<RegExpExecArray> {
-    const { consoleWatch, keepAlive, stopped } = this.#life;
-    return keepAlive.while(consoleWatch.wait(pattern, options, stopped));
+    const { consoleWatch, keepAlive } = this.#life;
+    return keepAlive.while(consoleWatch.wait(pattern, options));
   }
 
   /**

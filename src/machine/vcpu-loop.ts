@@ -19,9 +19,6 @@ import {
   KVM_SYSTEM_EVENT_RESET,
 } from "../kvm/abi/constants.ts";
 import {
-  KVM_EXIT_IO_OUT,
-  kvm_exit_io,
-  kvm_exit_mmio,
   KVM_MP_STATE_HALTED,
   KVM_MP_STATE_INIT_RECEIVED,
   KVM_MP_STATE_UNINITIALIZED,
@@ -33,6 +30,7 @@ import { monotonicNow } from "./clock.ts";
 import { ControlBlock, VcpuCommand, VcpuState, type VcpuControl } from "./control.ts";
 import { buildMmioBus, buildPioBus } from "./devices.ts";
 import type { EmulationAssist } from "./emulation-assist.ts";
+import { completeIo, completeMmio } from "./exit-io.ts";
 import { entryFailure, guestReportedCrash, unexpectedExit } from "./exit-errors.ts";
 import { acceptKicks, consumeKick } from "./kick.ts";
 import type { GuestStop, MachinePlan, VcpuPlan } from "./plan.ts";
@@ -40,15 +38,6 @@ import { setUpVcpu } from "./vcpu-setup.ts";
 
 const EXIT_REASON = kvm_run.offset.exit_reason / 4;
 const EXIT = kvm_run.offset.exit;
-const IO_DIRECTION = EXIT + kvm_exit_io.offset.direction;
-const IO_SIZE = EXIT + kvm_exit_io.offset.size;
-const IO_PORT = (EXIT + kvm_exit_io.offset.port) / 2;
-const IO_COUNT = (EXIT + kvm_exit_io.offset.count) / 4;
-const IO_DATA_OFFSET = (EXIT + kvm_exit_io.offset.data_offset) / 4;
-const MMIO_ADDR = (EXIT + kvm_exit_mmio.offset.phys_addr) / 4;
-const MMIO_DATA = EXIT + kvm_exit_mmio.offset.data;
-const MMIO_LEN = (EXIT + kvm_exit_mmio.offset.len) / 4;
-const MMIO_IS_WRITE = EXIT + kvm_exit_mmio.offset.is_write;
 
 const RFLAGS_IF = 0x200n;
 
@@ -157,11 +146,11 @@ class VcpuLoop {
       switch (page32[EXIT_REASON]) {
         case KVM_EXIT_IO:
           control.countIo();
-          this.#handleIo();
+          completeIo(vcpu, this.#pio);
           break;
         case KVM_EXIT_MMIO:
           control.countMmio();
-          this.#handleMmio();
+          completeMmio(vcpu, this.#mmio);
           break;
         case KVM_EXIT_INTR:
           break;
@@ -234,49 +223,5 @@ class VcpuLoop {
       default:
         return false;
     }
-  }
-
-  #handleIo(): void {
-    const { runPage, runPage16, runPage32 } = this.#vcpu;
-    const size = runPage[IO_SIZE]!;
-    const port = runPage16[IO_PORT]!;
-    const out = runPage[IO_DIRECTION] === KVM_EXIT_IO_OUT;
-    let at = runPage32[IO_DATA_OFFSET]!;
-    // A string instruction (rep outsb) brings several values at once.
-    for (let count = runPage32[IO_COUNT]!; count > 0; count--) {
-      if (out) this.#pio.write(port, size, readScalar(runPage, at, size));
-      else writeScalar(runPage, at, size, this.#pio.read(port, size));
-      at += size;
-    }
-  }
-
-  #handleMmio(): void {
-    const { runPage, runPage32 } = this.#vcpu;
-    const address = runPage32[MMIO_ADDR]! + runPage32[MMIO_ADDR + 1]! * 2 ** 32;
-    const length = runPage32[MMIO_LEN]!;
-    const isWrite = runPage[MMIO_IS_WRITE] !== 0;
-    // Registers are at most 32 bits wide: a wider access is several.
-    for (let done = 0; done < length;) {
-      const size = length - done >= 4 ? 4 : length - done === 3 ? 1 : length - done;
-      if (isWrite) this.#mmio.write(address + done, size, readScalar(runPage, MMIO_DATA + done, size));
-      else writeScalar(runPage, MMIO_DATA + done, size, this.#mmio.read(address + done, size));
-      done += size;
-    }
-  }
-}
-
-function readScalar(bytes: Uint8Array, at: number, size: number): number {
-  let value = bytes[at]!;
-  if (size > 1) value += bytes[at + 1]! * 0x100;
-  if (size > 2) value += bytes[at + 2]! * 0x1_0000 + bytes[at + 3]! * 0x100_0000;
-  return value;
-}
-
-function writeScalar(bytes: Uint8Array, at: number, size: number, value: number): void {
-  bytes[at] = value;
-  if (size > 1) bytes[at + 1] = value >>> 8;
-  if (size > 2) {
-    bytes[at + 2] = value >>> 16;
-    bytes[at + 3] = value >>> 24;
   }
 }
