@@ -11,4 +11,4 @@ export { jsonSchema } from "./native/json-schema.ts";
 export { printable } from "./problem.ts";
 export { Problems } from "./problems.ts";
 export { Source } from "./source.ts";
-export { didYouMean } from "./suggestion.ts";
+export { didYouMean } from "../suggestion.ts";

@@ -3,7 +3,7 @@
  * the meaning they have in a shell. A `$` before anything else stands for itself.
  */
 import type { Place, Problems } from "./problems.ts";
-import { nearest } from "./suggestion.ts";
+import { nearest } from "../suggestion.ts";
 
 export type Variables = Readonly<Record<string, string | undefined>>;
 

@@ -1,8 +1,11 @@
 /** The plain description of a machine: what `boot`, definition files, the library and tests all go through. */
 import { totalmem } from "node:os";
 import type { RateLimit, RateLimits } from "../devices/rate-limiter.ts";
-import { TsvmError } from "../errors.ts";
 import { MiB } from "../kvm/memory-map.ts";
+import { DescriptionError } from "./description-error.ts";
+import { checkShape } from "./description-shape.ts";
+
+export { DescriptionError };
 
 export type { RateLimit, RateLimits };
 
@@ -82,14 +85,6 @@ export interface MachineDescription {
   command?: CommandDescription;
 }
 
-/** A description that no machine can be made from; names the property. */
-export class DescriptionError extends TsvmError {
-  override name = "DescriptionError";
-  constructor(message: string, hint?: string) {
-    super("ERR_DESCRIPTION", message, { hint });
-  }
-}
-
 const PAGE = 4096;
 const SMALLEST_MEMORY = 1 * MiB;
 export const SERIAL_LENGTH = 20;
@@ -98,6 +93,7 @@ export const MAX_DISKS = 14;
 
 /** Throws a {@link DescriptionError} for the first thing that is wrong. `hostCpuLimit` is KVM's. */
 export function validateDescription(description: MachineDescription, hostCpuLimit: number): void {
+  checkShape(description);
   const { cpus, memory, disks = [], command } = description;
   if (!Number.isInteger(cpus) || cpus < 1) {
     throw new DescriptionError(`cpus: ${cpus} is not a whole number of at least 1`);
@@ -106,6 +102,12 @@ export function validateDescription(description: MachineDescription, hostCpuLimi
     throw new DescriptionError(
       `cpus: ${cpus} is more than this host's KVM allows`,
       `use at most ${hostCpuLimit}`,
+    );
+  }
+  if (memory > Number.MAX_SAFE_INTEGER) {
+    throw new DescriptionError(
+      `memory: ${memory} bytes are more than any host has`,
+      "ask for less (--memory)",
     );
   }
   if (!Number.isSafeInteger(memory) || memory < SMALLEST_MEMORY) {
@@ -138,7 +140,9 @@ export function validateDescription(description: MachineDescription, hostCpuLimi
 
 function validateDisk({ path, serial = "", bootOrder, rateLimits = {} }: DiskDescription): void {
   if (serial.length > SERIAL_LENGTH || !/^[\x20-\x7e]*$/.test(serial)) {
-    throw new DescriptionError(`disk ${path}: the serial number is more than 20 ASCII characters`);
+    throw new DescriptionError(
+      `disk ${path}: the serial number is not at most 20 printable ASCII characters`,
+    );
   }
   if (bootOrder !== undefined && (!Number.isInteger(bootOrder) || bootOrder < 1)) {
     throw new DescriptionError(`disk ${path}: boot order ${bootOrder} is not a whole number of at least 1`);

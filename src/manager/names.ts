@@ -1,5 +1,5 @@
 /** Names of VMs: they become directories, arguments in scripts and lines on terminals. */
-import { nearest } from "../definition/suggestion.ts";
+import { nearest } from "../suggestion.ts";
 import { ManagerError } from "./errors.ts";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;

@@ -2,7 +2,7 @@
  * `--format`: a text with `{{.field}}` in it for each row, as docker and podman have it. `{{.exit.status}}` goes deeper, `{{json .exit}}`
  * writes JSON (`{{json .}}` all of it), `\t` and `\n` are tab and line feed, and `table ` in front aligns columns below a header.
  */
-import { nearest } from "../../definition/suggestion.ts";
+import { nearest } from "../../suggestion.ts";
 import { UsageError } from "../errors.ts";
 import { printable } from "../../definition/problem.ts";
 import { alignedLines } from "./table.ts";

@@ -1,6 +1,6 @@
 /** `dependsOn`: names that are there, and no circles. */
 import type { Problems } from "../problems.ts";
-import { didYouMean } from "../suggestion.ts";
+import { didYouMean } from "../../suggestion.ts";
 import type { ReadVm } from "./read.ts";
 
 export function checkDependencies(vms: readonly ReadVm[], problems: Problems): void {

@@ -1,7 +1,7 @@
 /** Turns what zod finds into problems that name line and column. */
 import type * as z from "zod/mini";
 import type { Problems } from "../problems.ts";
-import { didYouMean } from "../suggestion.ts";
+import { didYouMean } from "../../suggestion.ts";
 import type { Tree } from "../tree/parse-tree.ts";
 
 type Issue = z.core.$ZodIssue;
