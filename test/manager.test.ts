@@ -269,12 +269,15 @@ suite("a VM in the background", [KVM], () => {
       "tsvm: web: its definition has changed, which counts from its next start; --recreate restarts it now\n",
     );
     expect(again.stderr).toContain(`tsvm: cache is not in ${changed} any more; tsvm rm cache removes it\n`);
-    const recreated = await run([
-      "up",
-      "--recreate",
-      manager.file("app.json", { web: { kernel, memory: "48M" } }),
-    ]);
-    expect(recreated.stdout).toBe("web: started\n");
+    // Told as long as it is so, and shown: what runs has the memory that it was started with.
+    expect((await run(["up", changed])).stderr).toContain("tsvm: web: its definition has changed");
+    const shown = async (): Promise<string> =>
+      (await run(["ps", "--filter", "name=web", "--format", "{{.memory}} {{.outdated}}"])).stdout;
+    const before = await shown();
+    expect(before).toMatch(/^\d+ true\n$/);
+    expect(before).not.toContain(`${32 * 2 ** 20} `);
+    expect((await run(["up", "--recreate", changed, "web"])).stdout).toBe("web: started\n");
+    expect(await shown()).toBe(`${32 * 2 ** 20} false\n`);
 
     const down = await run(["down", "-t", "0", file]);
     expect(down.status).toBe(0);

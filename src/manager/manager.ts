@@ -32,6 +32,11 @@ export class Manager {
     return summaries.filter((summary) => summary !== undefined);
   }
 
+  /** Whether it runs by an older definition than the one that is stored. */
+  async isOutdated(name: string): Promise<boolean> {
+    return (await summarize(this.store.get(name)))?.outdated ?? false;
+  }
+
   async define(definition: VmDefinition, options?: DefineOptions): Promise<Defined> {
     return this.store.define(definition, options);
   }

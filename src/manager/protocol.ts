@@ -70,6 +70,10 @@ export interface MonitorStatus {
   readonly exit?: ExitRecord | undefined;
   readonly pid: number;
   readonly viewers: number;
+  /** Which definition it runs by, and what that gives the machine; what is stored may be newer. Memory in bytes. */
+  readonly definedAt: number;
+  readonly cpus: number;
+  readonly memory: number;
 }
 
 /** Of the monitor's process and the machine in it. */

@@ -2,6 +2,7 @@
 import type { RestartPolicy } from "../definition/definition.ts";
 import { TsvmError } from "../errors.ts";
 import { MonitorClient } from "./client.ts";
+import type { MonitorStatus } from "./protocol.ts";
 import { isAlive, type ExitRecord, type VmRecord, type VmState } from "./record.ts";
 import type { Vm } from "./vm.ts";
 
@@ -16,9 +17,11 @@ export interface VmSummary {
   readonly exit: (Omit<ExitRecord, "at"> & { readonly at: string }) | null;
   /** Of the monitor. */
   readonly pid: number | null;
+  /** Of the machine that runs; of one that does not, as it is defined. Memory in bytes. */
   readonly cpus: number | null;
-  /** Bytes. */
   readonly memory: number | null;
+  /** It runs by an older definition than the one that is stored. */
+  readonly outdated: boolean;
   readonly restart: RestartPolicy["policy"] | null;
   readonly uuid: string | null;
   readonly title: string | null;
@@ -47,10 +50,12 @@ export async function summarize(vm: Vm): Promise<VmSummary | undefined> {
   const standing = attempt(() => vm.standing());
   if (problems.length > 0 && !vm.exists()) return undefined;
   let record: Partial<VmRecord> = standing?.record ?? {};
+  let running: MonitorStatus | undefined;
   if (standing?.pid !== undefined && standing.record.socket !== undefined && isAlive(standing.record.state)) {
     try {
       // The file may be behind: on a full disk it cannot be written.
-      record = await ask(vm.name, standing.record.socket);
+      running = await ask(vm.name, standing.record.socket);
+      record = running as Partial<VmRecord>;
     } catch (error) {
       problems.push(`${vm.name}: its monitor does not answer`);
       if (!(error instanceof Error)) throw error;
@@ -65,8 +70,9 @@ export async function summarize(vm: Vm): Promise<VmSummary | undefined> {
     restarts: record.restarts ?? 0,
     exit: record.exit === undefined ? null : { ...record.exit, at: timeText(record.exit.at)! },
     pid: standing?.pid === undefined || standing.pid === 0 ? null : standing.pid,
-    cpus: definition?.machine.cpus ?? null,
-    memory: definition?.machine.memory ?? null,
+    cpus: running?.cpus ?? definition?.machine.cpus ?? null,
+    memory: running?.memory ?? definition?.machine.memory ?? null,
+    outdated: running !== undefined && stored !== undefined && running.definedAt !== stored.definedAt,
     restart: definition === undefined ? null : (definition.restart?.policy ?? "no"),
     uuid: definition?.uuid ?? null,
     title: definition?.title ?? null,
@@ -76,10 +82,10 @@ export async function summarize(vm: Vm): Promise<VmSummary | undefined> {
   };
 }
 
-async function ask(name: string, socket: string): Promise<Partial<VmRecord>> {
+async function ask(name: string, socket: string): Promise<MonitorStatus> {
   const client = await MonitorClient.connect(name, socket, PATIENCE_MS);
   try {
-    return (await client.request("status", undefined, PATIENCE_MS)) as Partial<VmRecord>;
+    return await client.request("status", undefined, PATIENCE_MS);
   } finally {
     client.close();
   }

@@ -33,20 +33,17 @@ export async function upCommand(file: string, names: readonly string[], flags: U
     }
   }
   refuseForeign(manager, definitions, source);
-  const changed = new Set<string>();
-  for (const definition of definitions) {
-    if ((await store.define(definition, { source, replace: true })) === "replaced")
-      changed.add(definition.name);
-  }
+  for (const definition of definitions) await store.define(definition, { source, replace: true });
   const wanted = names.length > 0 ? names : definitions.map(({ name }) => name);
   const status = await forEachVm(manager.steps(wanted, { dependencies: true }), async (name) => {
-    if (changed.has(name) && flags.recreate === true) await manager.stop(name);
+    const outdated = await manager.isOutdated(name);
+    if (outdated && flags.recreate === true) await manager.stop(name);
     const started = await manager.start(name);
     if (!started.already) {
       for (const warning of started.warnings) note(`${name}: ${warning}`);
       return `${name}: started`;
     }
-    if (!changed.has(name)) return `${name}: running already`;
+    if (!outdated) return `${name}: running already`;
     note(`${name}: its definition has changed, which counts from its next start; --recreate restarts it now`);
     return `${name}: running already`;
   });

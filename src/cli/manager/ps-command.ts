@@ -28,7 +28,19 @@ const LISTING: Listing<VmSummary> = {
     { header: "TITLE", text: ({ title }) => title ?? "" },
   ],
   fields: [
-    ...["name", "state", "since", "startedAt", "restarts", "exit", "pid", "cpus", "memory", "restart"],
+    ...[
+      "name",
+      "state",
+      "since",
+      "startedAt",
+      "restarts",
+      "exit",
+      "pid",
+      "cpus",
+      "memory",
+      "outdated",
+      "restart",
+    ],
     ...["uuid", "title", "labels", "source", "problem"],
   ],
 };

@@ -41,11 +41,11 @@ async function main(paths: ManagerPaths): Promise<void> {
 async function run(paths: ManagerPaths): Promise<void> {
   const vm = new VmStore(paths).get(name);
   takeLock(vm);
-  const { definition, id } = vm.readDefinition();
+  const { definition, definedAt, id } = vm.readDefinition();
   refuseNewerRecord(vm);
   const log = new LogWriter(vm.logPath);
   const hub = new ConsoleHub();
-  const monitor = new Monitor({ vm, state: paths.state, definition, log, console: hub });
+  const monitor = new Monitor({ vm, state: paths.state, definition, definedAt, log, console: hub });
   const hello = { tsvm: { protocol: PROTOCOL, version: version(), name, pid: process.pid } };
   const server = new ControlServer(hello, new Requests(monitor, hub));
   const listen = async (): Promise<void> => {

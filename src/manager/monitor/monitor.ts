@@ -16,6 +16,8 @@ const SIGTERM = 15;
 
 export interface MonitorParts extends RecordPlaces {
   readonly definition: VmDefinition;
+  /** Which of the definitions that the VM has had. */
+  readonly definedAt: number;
 }
 
 interface StopRequest {
@@ -100,6 +102,9 @@ export class Monitor implements Controlled {
       exit,
       pid: process.pid,
       viewers: this.#parts.console.viewers,
+      definedAt: this.#parts.definedAt,
+      cpus: this.#parts.definition.machine.cpus,
+      memory: this.#parts.definition.machine.memory,
     };
   }
 
