@@ -21,6 +21,7 @@ export interface MemoryUse {
   readonly resident: number;
 }
 
+/** What a machine uses of its host. */
 export interface MachineStats {
   /** ms since the guest's first instruction, pauses included; 0 before it. */
   readonly uptime: number;
