@@ -21,7 +21,7 @@ test("every export has a docstring, and so has every public member of Machine", 
 
   const machine = resolved(exported.find(({ name }) => name === "Machine")!);
   const members = [...machine.members!.values()].filter(
-    ({ name, declarations = [] }) =>
+    ({ declarations = [] }) =>
       !declarations.some(
         (declaration) => ts.isConstructorDeclaration(declaration) || isPrivate(declaration),
       ) && declarations.some((declaration) => declaration.getSourceFile().fileName.endsWith("machine.ts")),
