@@ -9,6 +9,7 @@ export { DescriptionError };
 
 export type { RateLimit, RateLimits };
 
+/** A disk, and what may become of what the guest writes to it. */
 export interface DiskDescription {
   /** A raw or qcow2 image, or a block device. */
   path: string;
@@ -32,6 +33,7 @@ export interface DiskDescription {
   bootOrder?: number;
 }
 
+/** A command that tsvm's init runs in the guest. */
 export interface CommandDescription {
   /** Program and arguments; the program is looked up in the guest's PATH. */
   argv: string[];
@@ -42,6 +44,7 @@ export interface CommandDescription {
   terminal?: boolean;
 }
 
+/** All that a machine can be asked to be. */
 export interface MachineDescription {
   name?: string;
   /** Number of virtual processors. */

@@ -28,6 +28,7 @@ const RUN_READ_ONLY = 1 << 1;
 const RUN_NO_DISK = 1 << 2;
 const RUN_SHELL = 1 << 3;
 
+/** tsvm's init in the guest sent what makes no sense; the machine ends. */
 export class GuestProtocolError extends TsvmError {
   override name = "GuestProtocolError";
   constructor(message: string) {

@@ -2,6 +2,7 @@
 import type { MachinePipes } from "./assemble.ts";
 import type { WorkerPipe } from "./pipe.ts";
 
+/** Which console: the serial port, or port 0 of the virtio console. */
 export type ConsoleSource = "serial" | "virtio";
 
 export interface OutputSink {

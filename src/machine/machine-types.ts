@@ -3,6 +3,7 @@ import type { WindowSize } from "../devices/virtio/console.ts";
 import type { ConsoleSource } from "./guest-output.ts";
 import type { StopReport } from "./report.ts";
 
+/** What `Machine.boot` takes beside the description of the machine. */
 export interface BootOptions {
   /** Of the terminal behind the console; 25 rows of 80 columns by default. */
   windowSize?: WindowSize;
@@ -12,11 +13,13 @@ export interface BootOptions {
   readyPattern?: string | RegExp;
 }
 
+/** For `Machine.shutdown`. */
 export interface ShutdownOptions {
   /** ms that the guest gets to power off by itself; 30 s by default. */
   timeout?: number;
 }
 
+/** For `Machine.waitForConsole`. */
 export interface WaitOptions {
   /** ms; without end by default. */
   timeout?: number;

@@ -199,6 +199,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     this.#life.input.onceStdinDrained(listener);
   }
 
+  /** Nothing more comes on the command's standard input. */
   endStdin(): void {
     this.#life.input.endStdin();
   }
@@ -214,6 +215,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     this.#life.output.hold("control", this);
   }
 
+  /** Takes {@link pauseOutput} back. */
   resumeOutput(): void {
     this.#life.output.release("console", this);
     this.#life.output.release("control", this);

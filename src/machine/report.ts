@@ -41,6 +41,7 @@ export interface Timeline {
   readonly stopped: number;
 }
 
+/** How a machine ended, and what it used. */
 export interface StopReport {
   readonly reason: StopReason;
   /** How the command in the guest ended, where it did. */

@@ -28,6 +28,7 @@ export interface DiskStats extends DiskCounts {
   readonly path: string;
 }
 
+/** What a machine uses of its host. */
 export interface MachineStats {
   /** ms since the guest's first instruction, pauses included; 0 before it. */
   readonly uptime: number;

@@ -48,6 +48,7 @@ export interface ConsolePort {
   readonly outputFd: number;
 }
 
+/** Of a terminal, in characters. */
 export interface WindowSize {
   readonly rows: number;
   readonly columns: number;
