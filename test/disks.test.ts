@@ -181,7 +181,7 @@ suite("a disk", [KVM], () => {
     const path = makeBlank(files.path("serial.img"), 1);
     await refuses(
       `${path},serial=${"x".repeat(21)}`,
-      `${path}: the serial number is more than 20 ASCII characters`,
+      `${path}: the serial number is not at most 20 printable ASCII characters`,
     );
   });
 
