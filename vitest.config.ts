@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 // In the test bed everything takes longer.
-const LIMIT_MS = process.env.TSVM_TEST_BED === undefined ? 120_000 : 400_000;
+const LIMIT_MS = process.env.TSVM_TEST_BED === undefined ? 200_000 : 500_000;
 
 export default defineConfig({
   test: {

@@ -45,7 +45,7 @@ export interface ProgramOptions {
 /** Runs `source`, an ES module that finds all exports of the library in `tsvm`, as a program of its own. */
 export async function runProgram(
   source: string,
-  { nodeOptions = [], limit = 40_000 * SLOWNESS }: ProgramOptions = {},
+  { nodeOptions = [], limit = 80_000 * SLOWNESS }: ProgramOptions = {},
 ): Promise<ProgramResult> {
   const program = `import * as tsvm from ${JSON.stringify(LIBRARY)};\n${source}`;
   const args = [...nodeOptions, "--input-type=module", "--eval", program];

@@ -6,7 +6,7 @@ import { CLI } from "./paths.ts";
 export const SLOWNESS = process.env.TSVM_TEST_BED === undefined ? 1 : 8;
 
 /** No test boots for longer; the slowest host so far, a software KVM on two shared cores, needs 12 s for one boot. */
-export const BOOT_LIMIT_MS = 60_000 * Math.min(SLOWNESS, 2);
+export const BOOT_LIMIT_MS = 90_000 * Math.min(SLOWNESS, 2);
 
 export interface RunOptions {
   /** Standard input; closed from the start by default. */
