@@ -35,7 +35,10 @@ export async function consoleCommand(
   const manager = new Manager();
   const client = await manager.connect(name);
   const terminal = isatty(0) && isatty(1);
-  const session = new ConsoleSession(name, client, terminal, readOnly);
+  const { command } = manager.store.get(name).readDefinition().definition.machine;
+  // A command without a terminal ends its lines as files have it, and ours is raw.
+  const bareLines = terminal && command !== undefined && command.terminal !== true;
+  const session = new ConsoleSession(name, client, { terminal, readOnly, bareLines });
   const detached = await session.run(scrollback);
   if (detached !== undefined) return detached;
   const exit = await manager.wait(name);
@@ -43,18 +46,28 @@ export async function consoleCommand(
   return exit.status;
 }
 
+interface SessionOptions {
+  /** Ours is one. */
+  readonly terminal: boolean;
+  readonly readOnly: boolean;
+  /** What comes has lines that end without a carriage return, and is to have one. */
+  readonly bareLines: boolean;
+}
+
 class ConsoleSession {
   readonly #name: string;
   readonly #client: MonitorClient;
   readonly #terminal: boolean;
   readonly #readOnly: boolean;
+  readonly #bareLines: boolean;
   #detach!: (status: number) => void;
 
-  constructor(name: string, client: MonitorClient, terminal: boolean, readOnly: boolean) {
+  constructor(name: string, client: MonitorClient, { terminal, readOnly, bareLines }: SessionOptions) {
     this.#name = name;
     this.#client = client;
     this.#terminal = terminal;
     this.#readOnly = readOnly;
+    this.#bareLines = bareLines;
   }
 
   /** Until it is left, with the exit status, or the VM ends, with undefined. */
@@ -93,7 +106,12 @@ class ConsoleSession {
   #show(notice: Notice): void {
     const stdout = standardOutput();
     if (notice.notice === "console") {
-      if (stdout.write(Buffer.from(notice.data, "base64"))) return;
+      const bytes = Buffer.from(notice.data, "base64");
+      // Byte by byte the same otherwise: latin1 keeps each.
+      const shown = this.#bareLines
+        ? Buffer.from(bytes.toString("latin1").replaceAll(/\r?\n/g, "\r\n"), "latin1")
+        : bytes;
+      if (stdout.write(shown)) return;
       // While nobody reads ours we do not read either, and the monitor leaves out what is too much.
       this.#client.pause();
       stdout.once("drain", () => this.#client.resume());
