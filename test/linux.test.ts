@@ -38,7 +38,7 @@ suite("a command in the bundled Linux", [KVM], () => {
     expect(Number(/^entropy (\d+)$/m.exec(result.stdout)?.[1])).toBeGreaterThanOrEqual(128);
     // The guest's clock was read while it booted, and it ran its script until just before now.
     const now = Date.now() / 1000;
-    expect(guestTime).toBeGreaterThan(now - 7);
+    expect(guestTime).toBeGreaterThan(now - 40);
     expect(guestTime).toBeLessThan(now + 5);
 
     expect(result.stderr).toContain("to stderr\n");
@@ -159,18 +159,18 @@ suite("a command in the bundled Linux", [KVM], () => {
       "-m",
       "64M",
       "-t",
-      "15s",
+      "45s",
       "--",
       "sh",
       "-c",
-      "echo started; sleep 100",
+      "echo started; sleep 300",
     ]);
     expect(result).toMatchObject({
       status: 124,
       stdout: "started\n",
-      stderr: "tsvm: ended after 15 s, the --timeout\n",
+      stderr: "tsvm: ended after 45 s, the --timeout\n",
     });
-    expect(result.ms).toBeLessThan(20_000 * SLOWNESS);
+    expect(result.ms).toBeLessThan(80_000 * SLOWNESS);
   });
 });
 
