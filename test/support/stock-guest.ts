@@ -61,7 +61,7 @@ export async function bootStockGuest(
   const { status, stdout, stderr } = await inTestBedAgain(
     [
       ...["--in", `${guest}:/guest`, "--in", `${script}:/cases.sh`, "--out", `/results:${out}`],
-      ...["--timeout", `${120 + cases.length * 60}s`, "--", "sh", "/cases.sh"],
+      ...["--timeout", `${180 + cases.length * 120}s`, "--", "sh", "/cases.sh"],
     ],
     { temporary: directory },
   );
@@ -79,7 +79,7 @@ failed_by_emulator() { grep -qE '"reason": "triple-fault"' "$1" || grep -q 'the 
 function caseScript({ name, options, script, boot, signal, attempts = ATTEMPTS }: StockCase): string {
   const files = boot ?? "-k /guest/vmlinuz -i /guest/initrd.img";
   const run = script === undefined ? "" : `-a run=${Buffer.from(script).toString("base64")}`;
-  const boots = `tsvm boot --json -m 512M -t 90s ${files} ${run} ${options} /work/root.ext4`;
+  const boots = `tsvm boot --json -m 512M -t 180s ${files} ${run} ${options} /work/root.ext4`;
   const result = `/results/${name}`;
   const start =
     signal === undefined
@@ -107,7 +107,7 @@ function withSignal(
   const shown = boots.replace("--json ", "");
   return `${shown} </dev/null >${result}.console 2>${result}.err & pid=$!
   tries=0
-  until grep -q ${JSON.stringify(awaited)} ${result}.console || [ $tries -ge 600 ]; do sleep 0.1; tries=$((tries + 1)); done
+  until grep -q ${JSON.stringify(awaited)} ${result}.console || [ $tries -ge 1500 ]; do sleep 0.1; tries=$((tries + 1)); done
   kill -${name} $pid
   wait $pid`;
 }

@@ -46,7 +46,7 @@ suite("a Debian system", [TEST_BED], () => {
           "--memory",
           "4G",
           "--timeout",
-          "9m",
+          "14m",
         ],
         ...["--", "sh", "-c", 'mkdir /results && exec "$@"', "sh", ...session],
       ],
