@@ -89,6 +89,13 @@ export type WorkerTask =
 
 export type WorkerRole = WorkerTask["role"];
 
+/** What a new thread is given. */
+export interface WorkerStart {
+  /** Whose code it loads. */
+  readonly role: WorkerRole;
+  readonly loading: Int32Array;
+}
+
 /** Why a guest stopped of its own accord, as a vCPU sees it. */
 export type GuestStop =
   { readonly kind: "reset" } | { readonly kind: "shutdown" } | { readonly kind: "triple-fault" };

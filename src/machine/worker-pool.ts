@@ -3,7 +3,8 @@
  * that have ended wait for the next one, and a program may warm up some before it needs them.
  */
 import { Worker } from "node:worker_threads";
-import type { WorkerMessage, WorkerRole, WorkerTask } from "./plan.ts";
+import { expectLoading } from "./loading-threads.ts";
+import type { WorkerMessage, WorkerRole, WorkerStart, WorkerTask } from "./plan.ts";
 
 interface IdleWorker {
   readonly worker: Worker;
@@ -92,8 +93,9 @@ export function runTask(
 }
 
 function startWorker(role: WorkerRole): Worker {
+  const { word, forget } = expectLoading();
   const worker = new Worker(ENTRY, {
-    workerData: role,
+    workerData: { role, loading: word } satisfies WorkerStart,
     stdin: false,
     stdout: false,
     stderr: false,
@@ -103,6 +105,7 @@ function startWorker(role: WorkerRole): Worker {
   // While it is idle nobody else listens. One that cannot start is gone from the list below; the next task then hears why.
   worker.on("error", () => undefined);
   worker.once("exit", () => {
+    forget();
     const at = idle.findIndex((candidate) => candidate.worker === worker);
     if (at !== -1) idle.splice(at, 1);
   });

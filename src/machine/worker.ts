@@ -2,12 +2,15 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { TsvmError } from "../errors.ts";
 import { ControlBlock } from "./control.ts";
-import type { WorkerError, WorkerMessage, WorkerRole, WorkerTask } from "./plan.ts";
+import { doneLoading } from "./loading-threads.ts";
+import type { WorkerError, WorkerMessage, WorkerStart, WorkerTask } from "./plan.ts";
 
 /** A thread loads what its first role needs, before it is asked, and not what only the other needs: that is memory in each. */
 const loadVcpuLoop = (): Promise<typeof import("./vcpu-loop.ts")> => import("./vcpu-loop.ts");
 const loadIoLoop = (): Promise<typeof import("./io-loop.ts")> => import("./io-loop.ts");
-void ((workerData as WorkerRole) === "io" ? loadIoLoop() : loadVcpuLoop());
+const { role: firstRole, loading } = workerData as WorkerStart;
+const loaded = (): void => doneLoading(loading);
+(firstRole === "io" ? loadIoLoop() : loadVcpuLoop()).then(loaded, loaded);
 
 async function run(task: WorkerTask): Promise<WorkerMessage | undefined> {
   const { machine } = task;
