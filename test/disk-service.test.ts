@@ -68,7 +68,7 @@ suite("a disk", [KVM, tool("qemu-img", "qemu-utils")], () => {
       const script = `
       dd if=/dev/zero of=/dev/vdb bs=64k count=4 conv=fsync 2>/dev/null && echo "room for one"
       yes | dd of=/dev/vdb bs=64k seek=16 count=24 conv=fsync 2>/dev/null || echo "no room for more"
-      dd if=/dev/vdb bs=64k count=4 iflag=direct 2>/dev/null | tr -d '\\\\0' | wc -c`;
+      dd if=/dev/vdb bs=64k count=4 iflag=direct 2>/dev/null | tr -d '\\0' | wc -c`;
       const result = await tsvm(
         ["boot", "-m", "64M", "-d", `${mountPoint}/disk.img,format=raw`, "--", "sh", "-c", script],
         { wrapper: ["unshare", "--mount", "sh", "-c", prepare, "sh"] },
