@@ -41,13 +41,13 @@ suite("on a terminal", [KVM, SCRIPT], () => {
     await new Promise((resolve) => setTimeout(resolve, 2000));
     session.type(CTRL_C);
     await session.see("^C");
-    await session.see(PROMPT, 20_000 * SLOWNESS);
+    await session.see(PROMPT, 60_000 * SLOWNESS);
 
     session.type(`${CTRL_A}h`);
     await session.see(/Ctrl-A x {3}leave: end the machine.*\nCtrl-A p {3}press .*\nCtrl-A h {3}this help\n/);
     // Ctrl-A twice is one: the shell goes to the beginning of the line.
     session.type(`cho again${CTRL_A}${CTRL_A}e\r`);
-    await session.see("\nagain\n", 20_000 * SLOWNESS);
+    await session.see("\nagain\n", 60_000 * SLOWNESS);
 
     session.resize(33, 101); // for the comparison below
     session.type(`${CTRL_A}x`);
@@ -111,7 +111,7 @@ suite("on a terminal", [KVM, SCRIPT], () => {
 
   test("an error leaves the terminal as it was", async () => {
     const session = boot(["/nonexistent"]);
-    const { status, before, after } = await session.end(10_000);
+    const { status, before, after } = await session.end(30_000);
     expect(session.screen).toBe("tsvm: /nonexistent: no such file\n  → check the path\n");
     expect(status).toBe(125);
     expect(after).toBe(before);
