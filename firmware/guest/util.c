@@ -87,7 +87,7 @@ void message_add_errno(struct message *message, long result)
 		{ENOTBLK, "not a block device"},
 		{EINVAL, "invalid argument"},
 		{ENAMETOOLONG, "name too long"},
-		{EOPNOTSUPP, "not a file, directory or symbolic link"},
+		{EOPNOTSUPP, "no file, directory or link"},
 		{EIO, "input/output error"},
 		{ENOMEM, "out of memory"},
 		{E2BIG, "arguments too long"},
