@@ -22,6 +22,9 @@ enum {
 
 #define CONTROL_PORT_ID "1"
 
+/* What the kernel made of parameters that it does not know. */
+static char *const *boot_environment;
+
 /*
  * Port 1 of the console device. The digit after "vport" is the number of the virtio device, 0 if the console is the
  * first of them.
@@ -111,6 +114,7 @@ static void serve(struct port *port, struct run_request *request, struct outcome
 	}
 	complete_environment(request);
 	guest_furnish(request);
+	network_configure(boot_environment, !!(request->flags & RUN_READ_ONLY));
 	if (request->argc == 0 && !(request->flags & RUN_SHELL)) {
 		result = become_init(request);
 		outcome->kind = EXIT_NOT_STARTED;
@@ -158,10 +162,12 @@ static void converse(struct port *port, void (*serve)(struct port *, struct run_
 
 #ifndef TSVM_INIT_TEST
 
-int init_main(void)
+int init_main(char **start)
 {
 	static struct port port;
 
+	/* argc, argv, NULL, environment, NULL: as the kernel puts them on a new stack. */
+	boot_environment = start + (long)start[0] + 2;
 	guest_mount_dev();
 	port.fd = open_control();
 	if (port.fd < 0) {
@@ -191,12 +197,13 @@ static void serve_test(struct port *port, struct run_request *request, struct ou
 	session_run(port, request, outcome);
 }
 
-int init_main(void)
+int init_main(char **start)
 {
 	static struct port port = {.fd = 3};
 
 	sys_fcntl(3, F_SETFL, O_RDWR | O_NONBLOCK);
 	sys_fcntl(3, F_SETFD, FD_CLOEXEC);
+	(void)start;
 	(void)open_control;
 	(void)default_request;
 	(void)serve;

@@ -7,6 +7,7 @@
 	.type	_start, @function
 _start:
 	xorl	%ebp, %ebp
+	movq	%rsp, %rdi			/* argc, argv, NULL, envp, NULL */
 	andq	$-16, %rsp
 	call	init_main
 	movl	%eax, %edi

@@ -11,6 +11,7 @@ import { explain, exitStatus } from "./boot-outcome.ts";
 import { UsageError } from "./errors.ts";
 import { Frontend } from "./frontend.ts";
 import { jsonReport, timelineText } from "./boot-report.ts";
+import { networksOf } from "./network-values.ts";
 import { print } from "./output.ts";
 import { parseDisk, parseDuration } from "./values.ts";
 
@@ -126,6 +127,8 @@ export function describe(
   if (flags.root !== undefined) description.rootDevice = flags.root;
   if (flags.append.length > 0) description.append = flags.append.join(" ");
   if (disks.length > 0) description.disks = disks;
+  if (flags.net.length + flags.publish.length > 0)
+    description.networks = networksOf(flags.net, flags.publish);
   // FILE is the system to boot; a --disk is one more disk, unless a kernel of the user's own boots from it.
   const ownKernel = description.kernel !== undefined;
   const ownInit = flags.initrd === undefined && (!ownKernel || guestCommand !== undefined);

@@ -10,6 +10,8 @@ export interface BootFlags {
   initrd?: string;
   root?: string;
   disk: string[];
+  net: string[];
+  publish: string[];
   append: string[];
   cpus?: string;
   memory?: string;
