@@ -122,7 +122,9 @@ suite("tsvm define", [], () => {
       "version: 1\nname: a\nkernel: nosuch\n",
     );
     expect({ status, stdout }).toEqual({ status: 0, stdout: "-: 1 VM: a\n" });
-    expect(stderr).toBe(`-: warning: a: kernel: there is no file ${files.path("nosuch")}\n`);
+    expect(stderr).toBe(
+      `-:3:9: warning: kernel: there is no file ${files.path("nosuch")}\n   3 | kernel: nosuch\n     |         ^^^^^^\n`,
+    );
   });
 
   test("--schema", async () => {

@@ -36,6 +36,11 @@ export function checkMachine(
   } else if (memory % PAGE !== 0) {
     problems.error(`memory: ${memory} bytes are no multiple of the 4096-byte page`, at("memory"));
   }
+  if (kernel !== undefined) problems.names("kernel", kernel, at("kernel"));
+  if (initrd !== undefined) problems.names("initrd", initrd, at("initrd"));
+  for (const [index, { path }] of disks.entries()) {
+    problems.names(`disks[${index}]`, path, at("disks", index, "path"));
+  }
   if (disks.length > MAX_DISKS) {
     problems.error(`${disks.length} disks are more than the ${MAX_DISKS} that a machine takes`, at("disks"));
   }
