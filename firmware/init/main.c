@@ -24,6 +24,9 @@ enum {
 
 #define CONTROL_PORT_ID "1"
 
+/* What the kernel made of parameters that it does not know. */
+static char *const *boot_environment;
+
 /*
  * Port 1 of the console device. The digit after "vport" is the number of the virtio device, 0 if the console is the
  * first of them.
@@ -152,6 +155,7 @@ static void serve(struct port *port, struct run_request *request, struct outcome
 	}
 	complete_environment(request);
 	setup_furnish(request);
+	network_configure(boot_environment, !!(request->flags & RUN_READ_ONLY));
 	if (port && request->flags & RUN_AGENT)
 		start_agent_first(port, own_init ? AGENT_UNDER_OTHER : AGENT_UNDER_INIT);
 	if (own_init) {
@@ -246,7 +250,6 @@ static int init_main(void)
 
 int start_main(long argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
+	boot_environment = argv + argc + 1;
 	return init_main();
 }

@@ -18,6 +18,12 @@ long setup_enter_root(struct run_request *request, struct message *message);
 /* /proc, /sys, /run, /tmp, /dev/pts, the loopback interface, the host name. Nothing in here is worth failing for. */
 void setup_furnish(const struct run_request *request);
 
+/*
+ * Gives the interfaces the addresses that the kernel's command line names (network.c). Nothing in here is worth failing
+ * for either.
+ */
+void network_configure(char *const *environment, int read_only);
+
 /* Ends every process but this one. */
 void setup_end_processes(void);
 

@@ -9,6 +9,7 @@ import type { DiskPlan } from "../disk/plan.ts";
 import type { VirtioModel } from "../devices/virtio/state.ts";
 import type { kvm_cpuid_entry2 } from "../kvm/abi/structs.ts";
 import type { GuestMemoryPlan } from "../kvm/guest-memory.ts";
+import type { NetworkRateLimits } from "./description.ts";
 
 /** A range of the machine's SharedArrayBuffer. */
 export interface SharedRange {
@@ -27,10 +28,26 @@ export interface BlkBackendPlan {
   readonly counters: SharedRange;
 }
 
+export interface ConsoleBackendPlan {
+  readonly type: "console";
+  readonly ports: readonly ConsolePort[];
+  readonly size: WindowSize;
+}
+
+export interface NetBackendPlan {
+  readonly type: "net";
+  /** For people: `user`, or the name of the tap device. */
+  readonly name: string;
+  /** Which frames {@link fd} takes: those of a tap device, or each after its length. */
+  readonly link: "tap" | "stream";
+  readonly fd: number;
+  readonly rateLimits: NetworkRateLimits | undefined;
+  /** Of NetCounters. */
+  readonly counters: SharedRange;
+}
+
 export type VirtioBackendPlan =
-  | { readonly type: "rng" }
-  | BlkBackendPlan
-  | { readonly type: "console"; readonly ports: readonly ConsolePort[]; readonly size: WindowSize };
+  { readonly type: "rng" } | BlkBackendPlan | ConsoleBackendPlan | NetBackendPlan;
 
 export interface VirtioPlan {
   readonly model: VirtioModel;
