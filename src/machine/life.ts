@@ -9,7 +9,7 @@ import type { Cleanup } from "./cleanup.ts";
 import { monotonicNow } from "./clock.ts";
 import { ConsoleWatch } from "./console-wait.ts";
 import { VcpuCommand } from "./control.ts";
-import { Deferred } from "./deferred.ts";
+import { Deferred } from "../deferred.ts";
 import { MachineEndedError, MachineStateError } from "./errors.ts";
 import { GuestProtocolError, type CommandExit } from "./guest-init.ts";
 import { GuestInput } from "./guest-input.ts";
