@@ -1,8 +1,8 @@
-/** Control sockets under any path: the kernel takes 107 bytes, directories may be deeper than that. */
+/** Unix sockets under any path: the kernel takes 107 bytes, directories may be deeper than that. */
 import { closeSync, openSync } from "node:fs";
 import { basename, dirname } from "node:path";
 
-/** sun_path of struct sockaddr_un, unix(7), without the NUL at its end. */
+/** Bytes of sun_path of struct sockaddr_un, unix(7), without the NUL at its end. */
 const LONGEST_SOCKET_PATH = 107;
 /** O_PATH of Linux on x86-64, which Node does not name: the directory need not be readable. */
 const O_PATH = 0o10000000;
