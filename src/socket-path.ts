@@ -13,9 +13,12 @@ export interface UsablePath {
   close(): void;
 }
 
-/** A path to bind or connect to that means `path` and is short enough: one that leads through an open directory. */
-export function usableSocketPath(path: string): UsablePath {
-  if (Buffer.byteLength(path) <= LONGEST_SOCKET_PATH) return { path, close: () => undefined };
+/**
+ * A path to bind or connect to that means `path` and is short enough, with `suffix` more bytes after it: one that leads through an
+ * open directory.
+ */
+export function usableSocketPath(path: string, suffix = 0): UsablePath {
+  if (Buffer.byteLength(path) + suffix <= LONGEST_SOCKET_PATH) return { path, close: () => undefined };
   const fd = openSync(dirname(path), O_PATH);
   return { path: `/proc/self/fd/${fd}/${basename(path)}`, close: () => closeSync(fd) };
 }

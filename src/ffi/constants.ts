@@ -24,8 +24,10 @@ export const EFD_CLOEXEC = O_CLOEXEC;
 export const EPOLL_CLOEXEC = O_CLOEXEC;
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
+export const EPOLL_CTL_MOD = 3;
 export const EPOLLIN = 0x1;
 export const EPOLLOUT = 0x4;
+export const EPOLLHUP = 0x10;
 export const EPOLLET = 0x8000_0000;
 
 export const F_GETFL = 3;
@@ -37,6 +39,14 @@ export const F_OFD_SETLK = 37;
 export const F_RDLCK = 0;
 export const F_WRLCK = 1;
 export const F_UNLCK = 2;
+
+export const AF_UNIX = 1;
+export const SOCK_STREAM = 1;
+export const SOCK_NONBLOCK = O_NONBLOCK;
+export const SOCK_CLOEXEC = O_CLOEXEC;
+export const SHUT_RD = 0;
+export const SHUT_WR = 1;
+export const MSG_PEEK = 0x2;
 
 export const FALLOC_FL_KEEP_SIZE = 0x01;
 export const FALLOC_FL_PUNCH_HOLE = 0x02;
@@ -55,6 +65,7 @@ export const SYS_io_uring_enter = 426;
 
 export const BLKGETSIZE64 = 0x8008_1272;
 
+export const ENOENT = 2;
 export const EINTR = 4;
 export const ENXIO = 6;
 export const EAGAIN = 11;
@@ -62,5 +73,7 @@ export const EBUSY = 16;
 export const EINVAL = 22;
 export const EPIPE = 32;
 export const EOPNOTSUPP = 95;
+export const EADDRINUSE = 98;
+export const ECONNREFUSED = 111;
 
 export const PAGE_SIZE = 4096;
