@@ -27,10 +27,13 @@ export interface BlkBackendPlan {
   readonly counters: SharedRange;
 }
 
-export type VirtioBackendPlan =
-  | { readonly type: "rng" }
-  | BlkBackendPlan
-  | { readonly type: "console"; readonly ports: readonly ConsolePort[]; readonly size: WindowSize };
+export interface ConsoleBackendPlan {
+  readonly type: "console";
+  readonly ports: readonly ConsolePort[];
+  readonly size: WindowSize;
+}
+
+export type VirtioBackendPlan = { readonly type: "rng" } | BlkBackendPlan | ConsoleBackendPlan;
 
 export interface VirtioPlan {
   readonly model: VirtioModel;

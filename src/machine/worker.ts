@@ -7,7 +7,7 @@ import type { WorkerError, WorkerMessage, WorkerStart, WorkerTask } from "./plan
 
 /** A thread loads what its first role needs, before it is asked, and not what only the other needs: that is memory in each. */
 const loadVcpuLoop = (): Promise<typeof import("./vcpu-loop.ts")> => import("./vcpu-loop.ts");
-const loadIoLoop = (): Promise<typeof import("./io-loop.ts")> => import("./io-loop.ts");
+const loadIoLoop = (): Promise<typeof import("./io/io-loop.ts")> => import("./io/io-loop.ts");
 const { role: firstRole, loading } = workerData as WorkerStart;
 const loaded = (): void => doneLoading(loading);
 (firstRole === "io" ? loadIoLoop() : loadVcpuLoop()).then(loaded, loaded);
