@@ -7,9 +7,9 @@
  * (Linux, Documentation/admin-guide/nfs/nfsroot.rst). Our kernel does not know the parameter, and so hands it to init
  * as an environment variable.
  */
-#include "guest.h"
+#include "setup.h"
 
-#include "sys.h"
+#include "../guest/sys.h"
 
 #include <linux/if.h>
 #include <linux/in.h>
