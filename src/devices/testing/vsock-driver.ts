@@ -141,7 +141,7 @@ export class TestHost implements VsockHost {
 
 class Descriptor {
   readonly fd: number;
-  #open = true;
+  closed = false;
 
   constructor(fd: number) {
     if (fd < 0) throw new Error(`no descriptor: errno ${-fd}`);
@@ -149,8 +149,8 @@ class Descriptor {
   }
 
   close(): void {
-    if (this.#open) closeSync(this.fd);
-    this.#open = false;
+    if (!this.closed) closeSync(this.fd);
+    this.closed = true;
   }
 }
 
