@@ -1,10 +1,13 @@
 import { distance } from "fastest-levenshtein";
 
-/** The one of `known` that `word` was most likely meant to be. */
-export function nearest(word: string, known: readonly string[]): string | undefined {
+/** The one of `known` that `word` was most likely meant to be: at most `limit` mistakes away from it. */
+export function nearest(
+  word: string,
+  known: readonly string[],
+  limit = word.length < 5 ? 1 : Math.max(2, Math.floor(word.length / 3)),
+): string | undefined {
   // Comparing long words costs their product, and no one misspells those.
   if (word.length > 64) return undefined;
-  const limit = word.length < 3 ? 1 : Math.max(2, Math.floor(word.length / 3));
   let best: string | undefined;
   let least = limit + 1;
   for (const candidate of known) {

@@ -233,22 +233,23 @@ suite("a machine", [KVM], () => {
 
   test("with more memory than the host has", () =>
     refuses(["-m", `${hostMiB + 4096}M`, guest], {
-      status: 125,
+      status: 2,
       message: `memory: ${hostMiB + 4096} MiB is more than the ${hostMiB} MiB of this host`,
       hint: "ask for less (--memory)",
     }));
 
   test("with no memory", () =>
     refuses(["-m", "0", guest], {
-      status: 125,
-      message: "memory: 0 bytes is less than 1 MiB",
-      hint: "a Linux guest wants 64 MiB or more",
+      status: 2,
+      message: '--memory: "0" is less than 1 MiB',
+      hint: "a Linux guest wants 64M or more",
     }));
 
   test("with half a page", () =>
     refuses(["-m", "4098K", guest], {
-      status: 125,
-      message: "memory: 4196352 bytes is not a multiple of the 4096-byte page",
+      status: 2,
+      message: '--memory: "4098K" is not a multiple of the 4096-byte page',
+      hint: "write whole MiB: 256M",
     }));
 
   test("with too little memory for the bundled Linux", async () => {
@@ -260,11 +261,11 @@ suite("a machine", [KVM], () => {
   });
 
   test("without processors", () =>
-    refuses(["-c", "0", guest], { status: 125, message: "cpus: 0 is not a whole number of at least 1" }));
+    refuses(["-c", "0", guest], { status: 2, message: '--cpus: "0" is not a whole number of at least 1' }));
 
   test("with 1000 processors", async () => {
     const result = await tsvm(["boot", "-c", "1000", guest]);
-    expect(result).toMatchObject({ status: 125, stdout: "" });
+    expect(result).toMatchObject({ status: 2, stdout: "" });
     expect(result.stderr).toMatch(
       /^tsvm: cpus: 1000 is more than this host's KVM allows\n {2}→ use at most \d+\n$/,
     );
@@ -288,12 +289,18 @@ suite("the command line", [], () => {
     [["-m", "-1", GUEST], '--memory: "-1" is not a size', SIZES],
     [["-m", "1X", GUEST], '--memory: "1X" is not a size', SIZES],
     [["-m", "", GUEST], '--memory: "" is not a size', SIZES],
-    [["-c", "two", GUEST], '--cpus: "two" is not a whole number', undefined],
-    [["-c", "-1", GUEST], '--cpus: "-1" is not a whole number', undefined],
-    [["-c", "1.5", GUEST], '--cpus: "1.5" is not a whole number', undefined],
+    [["-c", "two", GUEST], '--cpus: "two" is not a whole number of at least 1', undefined],
+    [["-c", "-1", GUEST], '--cpus: "-1" is not a whole number of at least 1', undefined],
+    [["-c", "1.5", GUEST], '--cpus: "1.5" is not a whole number of at least 1', undefined],
     [["-t", "soon", GUEST], '--timeout: "soon" is not a time', TIMES],
     [["-t", "0", GUEST], '--timeout: "0" is not a time', TIMES],
     [["-t", "99999h", GUEST], '--timeout: "99999h" is not a time', TIMES],
+    [
+      ["-d", "a,ro,", GUEST],
+      '--disk: "a,ro," has a comma with no property behind it',
+      "leave the comma out; a path cannot contain one",
+    ],
+    [["-d", "a,boot=1,boot=2", GUEST], '--disk: boot is there twice in "a,boot=1,boot=2"', "give it once"],
     [["-d", ",ro", GUEST], '--disk: ",ro" names no file', undefined],
     [
       ["-d", "a,rw", GUEST],

@@ -45,11 +45,11 @@ const CASES: [words: string[], offered: string[]][] = [
   ],
   [
     ["image", ""],
-    ["cat", "kernels", "ls"],
+    ["cat", "check", "convert", "create", "info", "kernels", "ls", "overlay", "resize", "snapshot"],
   ],
   [
     ["image", "ls", "--"],
-    ["--help", "--json"],
+    ["--debug", "--help", "--json"],
   ],
   [
     ["completion", ""],

@@ -48,10 +48,8 @@ suite("tsvm boot", [KVM], () => {
 
   test("flags say more than the file", async () => {
     const { status, stderr } = await run(["boot", "guest.yaml", "-m", "64K"]);
-    expect(status).toBe(125);
-    expect(stderr).toBe(
-      "tsvm: memory: 65536 bytes is less than 1 MiB\n  → a Linux guest wants 64 MiB or more\n",
-    );
+    expect(status).toBe(2);
+    expect(stderr).toBe('tsvm: --memory: "64K" is less than 1 MiB\n  → a Linux guest wants 64M or more\n');
   });
 
   test("variables come from the environment", async () => {
@@ -124,7 +122,9 @@ suite("tsvm define", [], () => {
       "version: 1\nname: a\nkernel: nosuch\n",
     );
     expect({ status, stdout }).toEqual({ status: 0, stdout: "-: 1 VM: a\n" });
-    expect(stderr).toBe(`-: warning: a: kernel: there is no file ${files.path("nosuch")}\n`);
+    expect(stderr).toBe(
+      `-:3:9: warning: kernel: there is no file ${files.path("nosuch")}\n   3 | kernel: nosuch\n     |         ^^^^^^\n`,
+    );
   });
 
   test("--schema", async () => {

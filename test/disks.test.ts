@@ -170,7 +170,7 @@ suite("a disk", [KVM], () => {
     await refuses(
       path,
       `${path}: its size of ${MiB + 1} bytes is not a multiple of the 512-byte sector`,
-      "if it is a raw image, pad it: truncate -s %512 FILE",
+      `if it is a raw image, pad it: truncate -s %512 ${path}`,
     );
   });
 
@@ -189,7 +189,7 @@ suite("a disk", [KVM], () => {
     const disks = Array.from({ length: 15 }, (_, n) => ["-d", makeBlank(files.path(`disk${n}.img`), 1)]);
     const result = await tsvm(["boot", guest, ...disks.flat()]);
     expect(result).toMatchObject({
-      status: 125,
+      status: 2,
       stdout: "",
       stderr: "tsvm: disks: 15 are more than the 14 that a machine takes\n",
     });

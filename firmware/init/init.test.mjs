@@ -1,6 +1,10 @@
 // Drives the logic of the guest's init on this machine. Run by `scripts/build-init --test`.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -30,9 +34,9 @@ function runRequest(argv, { flags = 0, env = [], cwd = "", device = "", type = "
 }
 
 /** Starts init, sends `input`, and collects its frames until it ends. */
-function converse(input, { chunk = Infinity, onFrame = () => undefined } = {}) {
+function converse(input, { chunk = Infinity, onFrame = () => undefined, cwd } = {}) {
   return new Promise((resolve, reject) => {
-    const init = spawn(program, [], { stdio: ["ignore", "inherit", "inherit", "pipe"] });
+    const init = spawn(program, [], { cwd, stdio: ["ignore", "inherit", "inherit", "pipe"] });
     const port = init.stdio[3];
     const frames = [];
     let pending = Buffer.alloc(0);
@@ -220,3 +224,94 @@ test("bytes that are no frame close the input; the command runs on", async () =>
   assert.equal(result.stdout.toString(), "aend\n");
   assert.match(result.stderr, /no frame/);
 });
+
+const RUN_AGENT = 16;
+const RUN_AGENT_LATER = 32;
+
+/** A working directory in which init finds the agent's program; what was started in it is ended afterwards. */
+async function withAgent(body) {
+  const directory = mkdtempSync(join(tmpdir(), "tsvm-init-"));
+  symlinkSync(
+    fileURLToPath(new URL("../../build/init/agent-test", import.meta.url)),
+    join(directory, "agent-test"),
+  );
+  try {
+    return await body(directory);
+  } finally {
+    for (const pid of agentsIn(directory)) process.kill(pid);
+    rmSync(directory, { recursive: true });
+  }
+}
+
+/** Without the processes of their connections, whose parents they are. */
+function agentsIn(directory) {
+  const found = readdirSync("/proc").filter((pid) => {
+    try {
+      return (
+        readlinkSync(`/proc/${pid}/cwd`) === directory &&
+        readFileSync(`/proc/${pid}/cmdline`, "latin1").startsWith("tsvm-agent\0")
+      );
+    } catch {
+      return false;
+    }
+  });
+  const children = found.flatMap((pid) =>
+    readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" "),
+  );
+  return found.filter((pid) => !children.includes(pid)).map(Number);
+}
+
+/** The first byte that the agent says: that of its hello. */
+function greet(directory) {
+  return new Promise((resolve, reject) => {
+    const socket = connect(join(directory, "agent.sock"));
+    socket.once("error", reject).once("data", (bytes) => {
+      socket.destroy();
+      resolve(String.fromCharCode(bytes[0]));
+    });
+  });
+}
+
+test("the agent is started with the command, and listens when the host hears of it", () =>
+  withAgent(async (directory) => {
+    let greeting;
+    const result = await converse(runRequest(["cat"], { flags: RUN_AGENT }), {
+      cwd: directory,
+      onFrame: ({ type }, port) => {
+        if (type === "A") greeting = greet(directory).finally(() => port.write(frame("C")));
+      },
+    });
+    assert.deepEqual(result.frames[1], { type: "A", payload: u32(0) });
+    assert.equal(await greeting, "H");
+    assert.deepEqual(result.exit, { kind: 0, value: 0, message: "" });
+    assert.equal(agentsIn(directory).length, 1);
+  }));
+
+test("the agent is started when the host asks, once", () =>
+  withAgent(async (directory) => {
+    const answers = [];
+    let greeting;
+    const input = Buffer.concat([runRequest(["cat"], { flags: RUN_AGENT_LATER }), frame("A")]);
+    await converse(input, {
+      cwd: directory,
+      onFrame: ({ type, payload }, port) => {
+        if (type !== "A") return;
+        answers.push(payload.readUInt32LE(0));
+        if (answers.length === 1) port.write(frame("A"));
+        else greeting = greet(directory).finally(() => port.write(frame("C")));
+      },
+    });
+    assert.deepEqual(answers, [0, 0]);
+    assert.equal(await greeting, "H");
+    assert.equal(agentsIn(directory).length, 1);
+  }));
+
+test("an agent that cannot be started is told by its errno", () =>
+  withAgent(async (directory) => {
+    const unasked = await converse(Buffer.concat([runRequest(["true"]), frame("A")]), { cwd: directory });
+    assert.ok(!unasked.frames.some(({ type, payload }) => type === "A" && payload.readUInt32LE(0) === 0));
+    rmSync(join(directory, "agent-test"));
+    const missing = await converse(runRequest(["true"], { flags: RUN_AGENT }), { cwd: directory });
+    assert.deepEqual(missing.frames[1], { type: "A", payload: u32(2) });
+    assert.deepEqual(missing.exit, { kind: 0, value: 0, message: "" });
+  }));

@@ -6,9 +6,11 @@
  * kernel where each system call may take a fifth of a millisecond and each page fault two: it does the least that must
  * be done before hello, and little before the command starts.
  */
-#include "guest.h"
-#include "session.h"
-#include "sys.h"
+#include "../agent/listen.h"
+#include "../guest/session.h"
+#include "../guest/sys.h"
+#include "agent-start.h"
+#include "setup.h"
 
 enum {
 	/* The port appears when the host has answered the driver, usually before init runs. */
@@ -21,6 +23,9 @@ enum {
 };
 
 #define CONTROL_PORT_ID "1"
+
+/* What the kernel made of parameters that it does not know. */
+static char *const *boot_environment;
 
 /*
  * Port 1 of the console device. The digit after "vport" is the number of the virtio device, 0 if the console is the
@@ -59,11 +64,6 @@ static void complete_environment(struct run_request *request)
 	add_default(request, "TERM=linux", "TERM=");
 }
 
-static void *allocate(size_t length)
-{
-	return sys_allocate(length);
-}
-
 /* The root file system has an init of its own, and this process becomes it. Returns only when there is none. */
 static long become_init(struct run_request *request)
 {
@@ -99,10 +99,54 @@ static void default_request(struct run_request *request, char **environment)
 		sys_close((int)fd);
 }
 
+/* The host asks for the agent while the command runs. */
+static int other_frame(struct session *session, uint8_t type)
+{
+	char answer[4];
+
+	if (type != FRAME_AGENT)
+		return 0;
+	store_u32(answer, (uint32_t)-agent_start(AGENT_UNDER_INIT));
+	session_send(session, FRAME_AGENT, answer, sizeof(answer));
+	return 1;
+}
+
+static void start_agent_first(struct port *port, const char *role)
+{
+	char answer[4];
+
+	store_u32(answer, (uint32_t)-agent_start(role));
+	port_send(port, FRAME_AGENT, answer, sizeof(answer));
+}
+
+static void run_command(struct port *port, const struct run_request *request, struct outcome *outcome)
+{
+	static struct session session;
+	static char stack[START_STACK] __attribute__((aligned(16)));
+	static char *login_shell[] = {"-sh", NULL}; /* the dash has it read /etc/profile */
+	struct command command = {
+		.argv = request->argv, .argc = request->argc, .envp = request->envp, .cwd = request->cwd};
+
+	if (request->flags & RUN_SHELL && request->argc == 0) {
+		command.argv = login_shell;
+		command.argc = 1;
+		command.program = "/bin/sh";
+	}
+	session.port = port;
+	session.io = !port || request->flags & (RUN_TERMINAL | RUN_SHELL) ? SESSION_CONSOLE : SESSION_PIPES;
+	session.first_process = 1;
+	session.signals = session_signals(1);
+	session.other_frame = other_frame;
+	session_run(&session, &command, stack, outcome);
+}
+
 /* Everything between the request and the end of the command. */
 static void serve(struct port *port, struct run_request *request, struct outcome *outcome)
 {
-	long result = guest_enter_root(request, &outcome->message);
+	if (request->flags & (RUN_AGENT | RUN_AGENT_LATER))
+		agent_take();
+	long result = setup_enter_root(request, &outcome->message);
+	int own_init = request->argc == 0 && !(request->flags & RUN_SHELL);
 
 	if (result < 0) {
 		outcome->kind = EXIT_NOT_STARTED;
@@ -110,31 +154,23 @@ static void serve(struct port *port, struct run_request *request, struct outcome
 		return;
 	}
 	complete_environment(request);
-	guest_furnish(request);
-	if (request->argc == 0 && !(request->flags & RUN_SHELL)) {
-		result = become_init(request);
-		outcome->kind = EXIT_NOT_STARTED;
-		outcome->value = (uint32_t)-result;
-		message_add(&outcome->message, "the disk's own init, /sbin/init");
-		message_add_errno(&outcome->message, result);
+	setup_furnish(request);
+	network_configure(boot_environment, !!(request->flags & RUN_READ_ONLY));
+	if (port && request->flags & RUN_AGENT)
+		start_agent_first(port, own_init ? AGENT_UNDER_OTHER : AGENT_UNDER_INIT);
+	if (own_init) {
+		not_started(outcome, become_init(request), "the disk's own init, /sbin/init");
 	} else {
-		session_run(port, request, outcome);
-		guest_end_processes();
+		run_command(port, request, outcome);
+		setup_end_processes();
 	}
-	guest_close_root(request);
-}
-
-static void refuse(struct outcome *outcome, const char *why)
-{
-	outcome->kind = EXIT_NOT_STARTED;
-	outcome->value = EINVAL;
-	message_add(&outcome->message, why);
+	setup_close_root(request);
 }
 
 /* One conversation with the host: hello, request, command, exit. */
 static void converse(struct port *port, void (*serve)(struct port *, struct run_request *, struct outcome *))
 {
-	static const char version[4] = {PROTOCOL_VERSION, 0, 0, 0};
+	static const char version[4] = {CONTROL_VERSION, 0, 0, 0};
 	static struct outcome outcome;
 	struct run_request request = {0};
 	size_t length;
@@ -146,7 +182,7 @@ static void converse(struct port *port, void (*serve)(struct port *, struct run_
 	if (!payload) {
 		refuse(&outcome, "the host sent no run request");
 	} else {
-		const char *wrong = run_parse(payload, length, allocate, &request);
+		const char *wrong = run_parse(payload, length, &request);
 
 		if (wrong)
 			refuse(&outcome, wrong);
@@ -156,13 +192,15 @@ static void converse(struct port *port, void (*serve)(struct port *, struct run_
 	port_send_exit(port, &outcome);
 }
 
-#ifndef TSVM_INIT_TEST
+static char control_in[4096];
 
-int init_main(void)
+#ifndef TSVM_TEST
+
+static int init_main(void)
 {
-	static struct port port;
+	static struct port port = {.in = control_in, .in_size = sizeof(control_in)};
 
-	guest_mount_dev();
+	setup_mount_dev();
 	port.fd = open_control();
 	if (port.fd < 0) {
 		static char *environment[RUN_SPARE_ENV + 1];
@@ -179,7 +217,7 @@ int init_main(void)
 		 */
 		sys_sleep_ms(EXIT_WAIT_MS);
 	}
-	guest_restart();
+	setup_restart();
 }
 
 #else
@@ -188,12 +226,16 @@ int init_main(void)
 static void serve_test(struct port *port, struct run_request *request, struct outcome *outcome)
 {
 	complete_environment(request);
-	session_run(port, request, outcome);
+	if (request->flags & (RUN_AGENT | RUN_AGENT_LATER))
+		agent_take();
+	if (request->flags & RUN_AGENT)
+		start_agent_first(port, AGENT_UNDER_INIT);
+	run_command(port, request, outcome);
 }
 
-int init_main(void)
+static int init_main(void)
 {
-	static struct port port = {.fd = 3};
+	static struct port port = {.fd = 3, .in = control_in, .in_size = sizeof(control_in)};
 
 	sys_fcntl(3, F_SETFL, O_RDWR | O_NONBLOCK);
 	sys_fcntl(3, F_SETFD, FD_CLOEXEC);
@@ -205,3 +247,9 @@ int init_main(void)
 }
 
 #endif
+
+int start_main(long argc, char **argv)
+{
+	boot_environment = argv + argc + 1;
+	return init_main();
+}

@@ -9,6 +9,8 @@ import { UsageError } from "./errors.ts";
 
 const FLAGS = {
   disk: [],
+  net: [],
+  publish: [],
   append: [],
   cpus: "1",
   memory: "64M",

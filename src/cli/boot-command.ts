@@ -8,9 +8,10 @@ import { MiB } from "../kvm/memory-map.ts";
 import { bootFileKind } from "./boot-file.ts";
 import { commandOf, parseConsole, sizeFlags, type BootFlags } from "./boot-flags.ts";
 import { explain, exitStatus } from "./boot-outcome.ts";
-import { UsageError } from "./errors.ts";
+import { UsageError, usageErrorOf } from "./errors.ts";
 import { Frontend } from "./frontend.ts";
 import { jsonReport, timelineText } from "./boot-report.ts";
+import { networksOf } from "./network-values.ts";
 import { print } from "./output.ts";
 import { parseDisk, parseDuration } from "./values.ts";
 
@@ -36,7 +37,11 @@ export async function bootCommand(
     throw new UsageError("--name is for VMs in the background", "add --detach");
   let description: MachineDescription;
   let shutdownTimeout = shutdownFlag ?? DEFAULT_SHUTDOWN_TIMEOUT;
-  if (file !== undefined && bootFileKind(file) === "definition") {
+  const defined = file !== undefined && bootFileKind(file) === "definition";
+  const refused = (error: unknown): never => {
+    throw defined ? error : usageErrorOf(error);
+  };
+  if (defined) {
     const { describeDefinition } = await import("./definition/boot-definition.ts");
     const { machine, stopTimeout } = describeDefinition(file, flags, guestCommand, terminal);
     description = machine;
@@ -46,7 +51,7 @@ export async function bootCommand(
   }
   if (flags.detach === true) {
     const { bootDetached } = await import("./manager/commands.ts");
-    return bootDetached(description, flags, shutdownTimeout);
+    return bootDetached(description, flags, shutdownTimeout).catch(refused);
   }
   const frontend = new Frontend({
     mode:
@@ -56,7 +61,7 @@ export async function bootCommand(
     verbose: flags.verbose === true,
     shutdownTimeout,
   });
-  const machine = await Machine.boot(description, { windowSize: frontend.windowSize });
+  const machine = await Machine.boot(description, { windowSize: frontend.windowSize }).catch(refused);
   const warn = (text: string): unknown => process.stderr.write(`tsvm: ${text}\n`);
   machine.warnings.forEach(warn);
   machine.on("warning", warn);
@@ -126,6 +131,8 @@ export function describe(
   if (flags.root !== undefined) description.rootDevice = flags.root;
   if (flags.append.length > 0) description.append = flags.append.join(" ");
   if (disks.length > 0) description.disks = disks;
+  if (flags.net.length + flags.publish.length > 0)
+    description.networks = networksOf(flags.net, flags.publish);
   // FILE is the system to boot; a --disk is one more disk, unless a kernel of the user's own boots from it.
   const ownKernel = description.kernel !== undefined;
   const ownInit = flags.initrd === undefined && (!ownKernel || guestCommand !== undefined);

@@ -1,7 +1,7 @@
 /** The options of `tsvm boot`, and what more than one way to boot makes of them. */
 import type { CommandDescription, MachineDescription } from "../machine/description.ts";
 import { UsageError } from "./errors.ts";
-import { parseCount, parseSize } from "./values.ts";
+import { parseCount, parseMemory } from "./values.ts";
 
 /** What commander hands over; `--no-console` makes `console` false. */
 export interface BootFlags {
@@ -10,6 +10,8 @@ export interface BootFlags {
   initrd?: string;
   root?: string;
   disk: string[];
+  net: string[];
+  publish: string[];
   append: string[];
   cpus?: string;
   memory?: string;
@@ -32,8 +34,8 @@ export interface BootFlags {
 /** Processors and memory, as far as the flags say. Throws UsageError. */
 export function sizeFlags({ cpus, memory, hugePages }: BootFlags): Partial<MachineDescription> {
   return {
-    ...(cpus === undefined ? {} : { cpus: parseCount("--cpus", cpus) }),
-    ...(memory === undefined ? {} : { memory: parseSize("--memory", memory) }),
+    ...(cpus === undefined ? {} : { cpus: parseCount("--cpus", cpus, 1) }),
+    ...(memory === undefined ? {} : { memory: parseMemory("--memory", memory) }),
     ...(hugePages === undefined ? {} : { hugePages: parseHugePages(hugePages) }),
   };
 }

@@ -3,9 +3,15 @@ import { isTsvmError, TsvmError } from "../errors.ts";
 /** An argument that cannot be understood. */
 export class UsageError extends TsvmError {
   override name = "UsageError";
-  constructor(message: string, hint?: string) {
-    super("ERR_USAGE", message, { hint });
+  constructor(message: string, hint?: string, cause?: unknown) {
+    super("ERR_USAGE", message, { hint, cause });
   }
+}
+
+/** What to throw instead of `error` where the command line alone says what the machine is: a usage error, if that is refused. */
+export function usageErrorOf(error: unknown): unknown {
+  const refused = isTsvmError(error) && error.code === "ERR_DESCRIPTION";
+  return refused ? new UsageError(error.message, error.hint, error) : error;
 }
 
 /** What a user sees of an error: message, then what to do about it. */

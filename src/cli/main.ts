@@ -72,6 +72,18 @@ function buildProgram(done: (status: number) => void): Command {
       collect,
       [],
     )
+    .option(
+      "--net <kind>",
+      "a network: user, tap=NAME or none (default), may be repeated: KIND[,mac=MAC][,mtu=N][,bps=SIZE]...",
+      collect,
+      [],
+    )
+    .option(
+      "-p, --publish <ports>",
+      "a port of the host that leads to the guest, may be repeated: [ADDRESS:]HOST:GUEST[/udp]",
+      collect,
+      [],
+    )
     .option("--root <device>", "the guest's root, for example /dev/vda2 (default: from the partition table)")
     .option("-a, --append <text>", "add to the kernel command line", collect, [])
     .option("-c, --cpus <n>", "number of virtual processors (default: 1)")

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { UsageError } from "./errors.ts";
-import { parseCount, parseDisk, parseDuration, parseSize } from "./values.ts";
+import { parseCount, parseDisk, parseDuration, parseMemory, parseSize } from "./values.ts";
 
 const MiB = 2 ** 20;
 
@@ -38,6 +38,42 @@ describe("option values", () => {
     expect(parseCount("--cpus", "4")).toBe(4);
     for (const text of ["", "-1", "1.5", "four", "1e1"])
       expect(() => parseCount("--cpus", text)).toThrow(UsageError);
+    expect(parseCount("--cpus", "1", 1)).toBe(1);
+    expect(() => parseCount("--cpus", "0", 1)).toThrow('--cpus: "0" is not a whole number of at least 1');
+    expect(() => parseCount("--cpus", "9".repeat(20))).toThrow(UsageError);
+  });
+
+  it("memory is what a machine can have", () => {
+    expect(["1M", "4T", "1028K"].map((text) => parseMemory("--memory", text))).toEqual([
+      MiB,
+      2 ** 42,
+      1028 * 1024,
+    ]);
+    const wrong: [string, string][] = [
+      ["0", "is less than 1 MiB"],
+      ["1023K", "is less than 1 MiB"],
+      ["1048577B", "is not a multiple of the 4096-byte page"],
+      ["999999T", "is more than any host has"],
+    ];
+    for (const [text, why] of wrong) expect(() => parseMemory("--memory", text)).toThrow(`"${text}" ${why}`);
+  });
+
+  it.each([
+    ["iops=-1", 'iops: "-1" is not a whole number of at least 1'],
+    ["iops-read=0", 'iops-read: "0" is not a whole number of at least 1'],
+    ["boot=0", 'boot: "0" is not a whole number of at least 1'],
+    ["bps-write=0", 'bps-write: "0" is no limit'],
+    ["bps=9999999999999999999", "is no limit"],
+    ["serial=", 'serial: "" is not 1 to 20'],
+    ["serial=" + "x".repeat(21), "is not 1 to 20"],
+    ["boot=1,boot=2", 'boot is there twice in "a.img,boot=1,boot=2"'],
+    ["ro,ro", "ro is there twice"],
+    ["ro,", '"a.img,ro," has a comma with no property behind it'],
+    ["", "has a comma with no property behind it"],
+  ])("no disk: %s", (properties, message) => {
+    const parse = (): unknown => parseDisk(`a.img,${properties}`);
+    expect(parse).toThrow(UsageError);
+    expect(parse).toThrow(message);
   });
 
   it("disks", () => {

@@ -1,5 +1,7 @@
 /** Parsers of option values. Each throws a {@link UsageError} that names the option. */
 import type { DiskDescription } from "../machine/description.ts";
+import { PAGE_SIZE } from "../boot/quantities.ts";
+import { MOST_MEMORY } from "../definition/limits.ts";
 import { UsageError } from "./errors.ts";
 
 const SIZE_UNITS: Record<string, number> = {
@@ -10,6 +12,7 @@ const SIZE_UNITS: Record<string, number> = {
   G: 2 ** 30,
   T: 2 ** 40,
 };
+const LEAST_MEMORY = 2 ** 20;
 const TIME_UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, "": 1000 };
 
 /** `512M`, `2G`, `64MiB`, `4096B`; a bare number counts MiB. Bytes. */
@@ -18,6 +21,18 @@ export function parseSize(option: string, text: string): number {
   if (match === null)
     throw new UsageError(`${option}: "${text}" is not a size`, "write for example 256M or 2G");
   return Math.round(Number(match[1]) * SIZE_UNITS[(match[2] ?? match[3] ?? "").toUpperCase()]!);
+}
+
+/** Of guest memory, in bytes: what some host could have. */
+export function parseMemory(option: string, text: string): number {
+  const bytes = parseSize(option, text);
+  const refuse = (why: string, hint: string): never => {
+    throw new UsageError(`${option}: "${text}" ${why}`, hint);
+  };
+  if (bytes < LEAST_MEMORY) refuse("is less than 1 MiB", "a Linux guest wants 64M or more");
+  if (bytes > MOST_MEMORY) refuse("is more than any host has", "write for example 256M or 2G");
+  if (bytes % PAGE_SIZE !== 0) refuse("is not a multiple of the 4096-byte page", "write whole MiB: 256M");
+  return bytes;
 }
 
 /** `500ms`, `10s`, `2m`; a bare number counts seconds. Milliseconds. */
@@ -30,9 +45,14 @@ export function parseDuration(option: string, text: string): number {
   return value;
 }
 
-export function parseCount(option: string, text: string): number {
-  if (!/^\d+$/.test(text)) throw new UsageError(`${option}: "${text}" is not a whole number`);
-  return Number(text);
+/** A whole number, of at least `least`. */
+export function parseCount(option: string, text: string, least = 0): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < least || !Number.isSafeInteger(value)) {
+    const limit = least === 0 ? "" : ` of at least ${least}`;
+    throw new UsageError(`${option}: "${text}" is not a whole number${limit}`);
+  }
+  return value;
 }
 
 /** What stands after the path of a --disk; each sets its part of the description. */
@@ -41,9 +61,9 @@ const DISK_PROPERTIES: Record<string, (disk: DiskDescription, value: string) => 
   overlay: flag((disk) => (disk.overlay = true)),
   ephemeral: flag((disk) => (disk.ephemeral = true)),
   format: (disk, value) => (disk.format = oneOf("format", value, ["raw", "qcow2"])),
-  serial: (disk, value) => (disk.serial = value),
+  serial: (disk, value) => (disk.serial = serial(value)),
   cache: (disk, value) => (disk.cache = oneOf("cache", value, ["writeback", "none", "unsafe"])),
-  boot: (disk, value) => (disk.bootOrder = parseCount("--disk boot", value)),
+  boot: (disk, value) => (disk.bootOrder = parseCount("--disk: boot", value, 1)),
   bps: limit("total", "bytesPerSecond"),
   "bps-read": limit("read", "bytesPerSecond"),
   "bps-write": limit("write", "bytesPerSecond"),
@@ -57,8 +77,15 @@ export function parseDisk(text: string): DiskDescription {
   const [path = "", ...properties] = text.split(",");
   if (path === "") throw new UsageError(`--disk: "${text}" names no file`);
   const disk: DiskDescription = { path };
+  const seen = new Set<string>();
   for (const property of properties) {
     const [name = "", ...rest] = property.split("=");
+    if (property === "") {
+      throw new UsageError(
+        `--disk: "${text}" has a comma with no property behind it`,
+        "leave the comma out; a path cannot contain one",
+      );
+    }
     const set = Object.hasOwn(DISK_PROPERTIES, name) ? DISK_PROPERTIES[name] : undefined;
     if (set === undefined) {
       throw new UsageError(
@@ -66,6 +93,8 @@ export function parseDisk(text: string): DiskDescription {
         `known are ${Object.keys(DISK_PROPERTIES).join(", ")}`,
       );
     }
+    if (seen.has(name)) throw new UsageError(`--disk: ${name} is there twice in "${text}"`, "give it once");
+    seen.add(name);
     set(disk, rest.join("="));
   }
   return disk;
@@ -83,14 +112,22 @@ function limit(
   unit: "bytesPerSecond" | "operationsPerSecond",
 ): (disk: DiskDescription, value: string) => void {
   return (disk, value) => {
-    const rate = unit === "bytesPerSecond" ? parseRate(value) : parseCount("--disk iops", value);
+    const option = `--disk: ${unit === "bytesPerSecond" ? "bps" : "iops"}${what === "total" ? "" : `-${what}`}`;
+    const rate = unit === "bytesPerSecond" ? parseRate(option, value) : parseCount(option, value, 1);
     disk.rateLimits = { ...disk.rateLimits, [what]: { ...disk.rateLimits?.[what], [unit]: rate } };
   };
 }
 
 /** Bytes a second: a size, where a bare number counts bytes. */
-function parseRate(text: string): number {
-  return /^\d+$/.test(text) ? Number(text) : parseSize("--disk bps", text);
+function parseRate(option: string, text: string): number {
+  const bytes = /^\d+$/.test(text) ? Number(text) : parseSize(option, text);
+  if (bytes >= 1 && Number.isSafeInteger(bytes)) return bytes;
+  throw new UsageError(`${option}: "${text}" is no limit`, "write for example 10M, or leave it out");
+}
+
+function serial(text: string): string {
+  if (/^[\x20-\x7e]{1,20}$/.test(text)) return text;
+  throw new UsageError(`--disk: serial: "${text}" is not 1 to 20 printable ASCII characters`);
 }
 
 function oneOf<T extends string>(property: string, text: string, values: readonly T[]): T {

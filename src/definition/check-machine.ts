@@ -1,6 +1,8 @@
 /** What no machine can be made from, found before one is: with the place in the file, and all at once. */
 import { MAX_DISKS, type MachineDescription } from "../machine/description.ts";
+import { MOST_MEMORY } from "./limits.ts";
 import type { Place, Problems } from "./problems.ts";
+import { formatSize } from "./quantities.ts";
 
 const PAGE = 4096;
 const SMALLEST_MEMORY = 2 ** 20;
@@ -25,8 +27,19 @@ export function checkMachine(
       at("memory"),
       "a Linux guest wants 64M or more",
     );
+  } else if (memory > MOST_MEMORY) {
+    problems.error(
+      `memory: ${formatSize(memory)} are more than any host has`,
+      at("memory"),
+      "write 512M or 2G",
+    );
   } else if (memory % PAGE !== 0) {
     problems.error(`memory: ${memory} bytes are no multiple of the 4096-byte page`, at("memory"));
+  }
+  if (kernel !== undefined) problems.names("kernel", kernel, at("kernel"));
+  if (initrd !== undefined) problems.names("initrd", initrd, at("initrd"));
+  for (const [index, { path }] of disks.entries()) {
+    problems.names(`disks[${index}]`, path, at("disks", index, "path"));
   }
   if (disks.length > MAX_DISKS) {
     problems.error(`${disks.length} disks are more than the ${MAX_DISKS} that a machine takes`, at("disks"));

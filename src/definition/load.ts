@@ -4,7 +4,7 @@ import { readFirecracker } from "./firecracker/read.ts";
 import { readLibvirt } from "./libvirt/read.ts";
 import { readNative } from "./native/read.ts";
 import type { DefinitionProblem } from "./problem.ts";
-import { Problems } from "./problems.ts";
+import { type NamedFile, Problems } from "./problems.ts";
 import { recogniseFormat, type DefinitionFormat } from "./recognise.ts";
 import { readSource } from "./source.ts";
 import type { Variables } from "./variables.ts";
@@ -15,6 +15,8 @@ export interface DefinitionFile {
   readonly path: string;
   readonly definitions: readonly VmDefinition[];
   readonly warnings: readonly DefinitionProblem[];
+  /** Kernels, initrds and disks, in the order of the VMs. */
+  readonly files: readonly NamedFile[];
 }
 
 export interface LoadOptions {
@@ -40,5 +42,5 @@ export function loadDefinitions(path: string, options: LoadOptions = {}): Defini
   const problems = new Problems(source, options.lenient);
   const format = options.format ?? recogniseFormat(source.text, path);
   const definitions = READERS[format](problems, options.variables ?? process.env);
-  return { path, definitions, warnings: problems.finish() };
+  return { path, definitions, warnings: problems.finish(), files: problems.files };
 }

@@ -3,18 +3,7 @@ import { existsSync } from "node:fs";
 import type { DefinitionFile } from "./load.ts";
 import type { DefinitionProblem } from "./problem.ts";
 
-export function missingFiles({ path, definitions }: DefinitionFile): DefinitionProblem[] {
-  return definitions.flatMap(({ name, machine }) => {
-    const { kernel, initrd, disks = [] } = machine;
-    const files = [
-      { element: "kernel", file: kernel },
-      { element: "initrd", file: initrd },
-      ...disks.map((disk, index) => ({ element: `disks[${index}]`, file: disk.path })),
-    ];
-    return files.flatMap(({ element, file }): DefinitionProblem[] =>
-      file === undefined || existsSync(file)
-        ? []
-        : [{ severity: "warning", message: `${name}: ${element}: there is no file ${file}`, file: path }],
-    );
-  });
+export function missingFiles({ files }: DefinitionFile): DefinitionProblem[] {
+  const missing = files.filter(({ path }) => !existsSync(path)).map((file) => file.missing);
+  return missing.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
 }

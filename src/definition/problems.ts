@@ -11,10 +11,19 @@ export interface Place {
   readonly element?: string | undefined;
 }
 
+/** A file that a definition names. */
+export interface NamedFile {
+  /** Absolute. */
+  readonly path: string;
+  /** What is to be said where it is missing. */
+  readonly missing: DefinitionProblem;
+}
+
 export class Problems {
   readonly source: Source;
   readonly #lenient: boolean;
   readonly #all: DefinitionProblem[] = [];
+  readonly #files: NamedFile[] = [];
   /** Elements with an error. */
   readonly #wrong = new Set<string>();
 
@@ -55,6 +64,15 @@ export class Problems {
     else this.#add("error", message, place, `--lenient ${instead}`);
   }
 
+  /** The file that `what` names; whether it is there is of interest only where the machine is to run. */
+  names(what: string, path: string, place: Place): void {
+    this.#files.push({ path, missing: this.#make("warning", `${what}: there is no file ${path}`, place) });
+  }
+
+  get files(): readonly NamedFile[] {
+    return this.#files;
+  }
+
   /** Throws a DefinitionError if there was an error; else the result is the warnings, in the order of the file. */
   finish(): readonly DefinitionProblem[] {
     const sorted = this.#all.toSorted(
@@ -64,7 +82,17 @@ export class Problems {
     return sorted;
   }
 
-  #add(severity: "error" | "warning", message: string, { range, element }: Place, hint?: string): void {
+  #add(severity: "error" | "warning", message: string, place: Place, hint?: string): void {
+    this.#all.push(this.#make(severity, message, place, hint));
+    if (severity === "error" && place.element !== undefined) this.#wrong.add(place.element);
+  }
+
+  #make(
+    severity: "error" | "warning",
+    message: string,
+    { range, element }: Place,
+    hint?: string,
+  ): DefinitionProblem {
     const text = message.length > LONGEST ? `${message.slice(0, LONGEST)}…` : message;
     const problem: DefinitionProblem = { severity, message: text, file: this.source.path };
     if (hint !== undefined) problem.hint = hint;
@@ -74,7 +102,6 @@ export class Problems {
       if (excerpt !== undefined) problem.excerpt = excerpt;
     }
     if (element !== undefined && element !== "") problem.element = element;
-    if (severity === "error" && element !== undefined) this.#wrong.add(element);
-    this.#all.push(problem);
+    return problem;
   }
 }

@@ -15,7 +15,8 @@ export function interpolator(
   variables: Variables,
   problems: Problems,
 ): (text: string, place: Place) => string {
-  const known = (): string[] => Object.keys(variables);
+  // Names such as _ and IFS are close to everything.
+  const known = (): string[] => Object.keys(variables).filter((name) => name.length > 3);
   return (text, place) => {
     if (!text.includes("$")) return text;
     return text.replaceAll(PATTERN, (match, inner: string | undefined) => {
@@ -36,7 +37,7 @@ export function interpolator(
       if (present) return value!;
       if (operator?.endsWith("-") === true) return operand;
       const reason = operand === "" ? `the variable ${name} is not set` : `${name}: ${operand}`;
-      const close = nearest(name, known());
+      const close = nearest(name, known(), name.length < 8 ? 1 : 2);
       problems.error(
         operator === undefined ? `the variable ${name} is not set` : reason,
         place,

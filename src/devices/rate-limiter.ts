@@ -67,6 +67,11 @@ export class RateLimiter {
     if (bytes > 0) for (const bucket of volume) bucket.take(bytes);
     return 0;
   }
+
+  /** Counts bytes of an operation that was admitted before its size was known; whoever comes next waits for them. */
+  charge(isWrite: boolean, bytes: number): void {
+    for (const bucket of (isWrite ? this.#write : this.#read).volume) bucket.take(bytes);
+  }
 }
 
 interface Buckets {

@@ -154,7 +154,7 @@ suite("chains of images", [QEMU_IMG, QEMU_IO], () => {
     writeFileSync(at("empty"), "");
     refuse(top("empty", "raw"), /empty: is empty/);
     writeFileSync(at("junk"), "not an image");
-    refuse(top("junk", "qcow2"), /junk: is a damaged qcow2 image: it ends within its header/);
+    refuse(top("junk", "qcow2"), /junk: is no qcow2 image, as .*top says that it is/);
   });
 
   test("are not endless", () => {

@@ -6,7 +6,7 @@ import { closeSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { DiskError } from "./errors.ts";
 import { ImageFile } from "./image-file.ts";
-import { type ImageFileFacts, openImageFile, probeFormat } from "./image-path.ts";
+import { containerDescription, type ImageFileFacts, openImageFile, probeFormat } from "./image-path.ts";
 import { lockImage } from "./lock.ts";
 import type { ImageFormat, LayerPlan } from "./plan.ts";
 import type { Qcow2Header } from "./qcow2/header.ts";
@@ -20,6 +20,8 @@ export interface OpenLayer extends LayerPlan {
   readonly header: Qcow2Header | undefined;
   /** Nobody has said what format it is in. */
   readonly probed: boolean;
+  /** Somebody has said that it is raw, and it looks like this. */
+  readonly looksLike: string | undefined;
 }
 
 export interface Chain {
@@ -58,6 +60,11 @@ export function openChain(path: string, { writable, format, lock = true }: OpenC
       });
       layers.push(layer);
       if (layer.probed && parent !== undefined) warnings.push(probedWarning(parent, layer));
+      if (layer.looksLike !== undefined && parent === undefined) {
+        warnings.push(
+          `${path} looks like ${layer.looksLike}, and is taken for a raw image, as its format is given`,
+        );
+      }
       next = layer.header === undefined ? undefined : backingOf(layer.path, layer.header);
     }
     return { layers, warnings };
@@ -81,6 +88,7 @@ function openLayer(
   try {
     refuseLoop(facts, above, seen);
     if (lock) lockImage(path, facts.fd, writable);
+    if (format === "qcow2" && probeFormat(facts) === "raw") throw notQcow2(path, above);
     const actual = format ?? probeFormat(facts);
     const header =
       actual === "qcow2"
@@ -95,11 +103,26 @@ function openLayer(
       directBlock: 0,
       header,
       probed: format === undefined,
+      looksLike: format === "raw" ? containerDescription(facts) : undefined,
     };
   } catch (error) {
     closeSync(facts.fd);
     throw error;
   }
+}
+
+function notQcow2(path: string, above: string | undefined): DiskError {
+  return above === undefined
+    ? new DiskError(
+        path,
+        "is no qcow2 image, and its format is given as qcow2",
+        "leave the format out, or give it as raw",
+      )
+    : new DiskError(
+        path,
+        `is no qcow2 image, as ${above} says that it is`,
+        `if it is raw, say so: qemu-img rebase -u -b ${path} -F raw ${above}`,
+      );
 }
 
 function openFile(path: string, writable: boolean, above: string | undefined): ImageFileFacts {

@@ -58,6 +58,12 @@ export function probeFormat({ fd, path, size }: ImageFileFacts): ImageFormat {
   );
 }
 
+/** What an image looks like that is in a format of its own, qcow2 among them; undefined for what can only be raw. */
+export function containerDescription({ fd, path, size }: ImageFileFacts): string | undefined {
+  const { kind, description } = identifyOpenFile({ fd, path, size });
+  return kind === "qcow2" || FOREIGN_FORMATS.has(kind) ? description : undefined;
+}
+
 function open(path: string, writable: boolean): number {
   try {
     // O_NONBLOCK means nothing to a disk, but keeps a named pipe from waiting for its other end.

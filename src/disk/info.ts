@@ -5,6 +5,7 @@ import { ImageFile } from "./image-file.ts";
 import type { ImageFormat } from "./plan.ts";
 import { type Qcow2Snapshot, readSnapshots } from "./qcow2/snapshots.ts";
 
+/** An image, and through {@link ImageInfo.backing} what it is based on. */
 export interface ImageInfo {
   readonly path: string;
   readonly format: ImageFormat;
@@ -19,6 +20,7 @@ export interface ImageInfo {
   readonly backing: ImageInfo | undefined;
 }
 
+/** What the header of a qcow2 image says, and its snapshots. */
 export interface Qcow2Info {
   readonly version: 2 | 3;
   /** Bytes. */
@@ -38,6 +40,7 @@ export interface Qcow2Info {
   readonly snapshots: readonly Omit<Qcow2Snapshot, "l1Offset" | "l1Entries">[];
 }
 
+/** What {@link imageInfo} found out, and what of the chain of images deserves a warning. */
 export interface ImageInfoResult {
   readonly image: ImageInfo;
   readonly warnings: readonly string[];

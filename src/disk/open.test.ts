@@ -103,7 +103,7 @@ describe("openDisk", () => {
       refuse(
         at("odd"),
         new RegExp(`its size of ${size} bytes is not a multiple of the 512-byte sector$`),
-        /truncate -s %512 FILE/,
+        /truncate -s %512 .*odd$/,
       );
     }
   });
@@ -115,7 +115,31 @@ describe("openDisk", () => {
     qcow2.write("QFI\xfb", "latin1");
     qcow2.writeUInt32BE(3, 4);
     writeFileSync(at("image.qcow2"), qcow2);
-    refuse(at("image.qcow2"), /damaged qcow2 image: clusters of 2\^0 bytes/, /qemu-img check/);
+    refuse(
+      at("image.qcow2"),
+      /damaged qcow2 image: clusters of 2\^0 bytes/,
+      /tsvm image check .*image.qcow2 tells more/,
+    );
+    writeFileSync(at("image.raw"), Buffer.alloc(64 * 1024));
+    expect(() => openDisk(at("image.raw"), { ...READ_ONLY, format: "qcow2" })).toThrow(
+      expect.objectContaining({
+        message: expect.stringContaining("is no qcow2 image") as string,
+        hint: "leave the format out, or give it as raw",
+      }),
+    );
+  });
+
+  it("takes a qcow2 image for a raw one where that is asked for, and says so", () => {
+    writeFileSync(at("image.qcow2"), Buffer.concat([Buffer.from("QFI\xfb", "latin1"), Buffer.alloc(1020)]));
+    const { fd, warnings } = openDisk(at("image.qcow2"), { ...READ_ONLY, format: "raw" });
+    closeSync(fd);
+    expect(warnings).toEqual([
+      expect.stringMatching(/looks like a qcow2 disk image, and is taken for a raw image/),
+    ]);
+    writeFileSync(at("image.qcow2"), Buffer.concat([Buffer.from("QFI\xfb", "latin1"), Buffer.alloc(1000)]));
+    expect(() => openDisk(at("image.qcow2"), { ...READ_ONLY, format: "raw" })).toThrow(
+      expect.objectContaining({ hint: expect.stringContaining("leave the format out") as string }),
+    );
   });
 
   it("says what to do about permissions", () => {

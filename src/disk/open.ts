@@ -109,16 +109,18 @@ function direct(layer: LayerPlan, header: Qcow2Header | undefined): LayerPlan {
 }
 
 function guestSize({ layers }: Chain): number {
-  const { path, header, fileSize } = layers[0]!;
+  const { path, header, fileSize, looksLike } = layers[0]!;
   const size = header?.size ?? fileSize;
-  if (size === 0) throw new DiskError(path, "has no size", "give it one: qemu-img resize IMAGE 1G");
+  if (size === 0) throw new DiskError(path, "has no size", `give it one: tsvm image resize ${path} 1G`);
   if (size % SECTOR === 0) return size;
   throw new DiskError(
     path,
     `its size of ${size} bytes is not a multiple of the 512-byte sector`,
-    header === undefined
-      ? "if it is a raw image, pad it: truncate -s %512 FILE"
-      : "grow it: qemu-img resize IMAGE SIZE",
+    looksLike !== undefined
+      ? `it looks like ${looksLike}, not like a raw image: leave the format out`
+      : header === undefined
+        ? `if it is a raw image, pad it: truncate -s %512 ${path}`
+        : `make it larger: tsvm image resize ${path} ${Math.ceil(size / SECTOR) * SECTOR}B`,
   );
 }
 

@@ -7,6 +7,7 @@ import { DEFAULT_L2_CACHE_BYTES, openQcow2Layer, Qcow2Disk } from "./qcow2/disk.
 import { readHeader } from "./qcow2/read-header.ts";
 import { RawDisk } from "./raw.ts";
 
+/** The formats of disk images that machines can use. */
 export type ImageFormat = "raw" | "qcow2";
 
 /** One file of a chain of images, open in this process. */

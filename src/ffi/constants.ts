@@ -56,6 +56,9 @@ export const SEEK_SET = 0;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 
+export const AF_INET = 2;
+export const SOCK_DGRAM = 2;
+
 export const SIG_BLOCK = 0;
 
 export const SYS_gettid = 186;
@@ -65,13 +68,26 @@ export const SYS_io_uring_enter = 426;
 
 export const BLKGETSIZE64 = 0x8008_1272;
 
+/** linux/if_tun.h and linux/sockios.h. */
+export const TUNSETIFF = 0x4004_54ca;
+export const TUNSETOFFLOAD = 0x4004_54d0;
+export const TUNSETVNETHDRSZ = 0x4004_54d8;
+export const IFF_TAP = 0x0002;
+export const IFF_NO_PI = 0x1000;
+export const IFF_VNET_HDR = 0x4000;
+export const SIOCGIFMTU = 0x8921;
+
+export const EPERM = 1;
 export const ENOENT = 2;
 export const EINTR = 4;
+export const EIO = 5;
 export const ENXIO = 6;
 export const EAGAIN = 11;
+export const EACCES = 13;
 export const EBUSY = 16;
 export const EINVAL = 22;
 export const EPIPE = 32;
+export const EBADFD = 77;
 export const EOPNOTSUPP = 95;
 export const EADDRINUSE = 98;
 export const ECONNREFUSED = 111;

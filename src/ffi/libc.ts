@@ -83,6 +83,8 @@ export const madvise = declare("int madvise", "uintptr_t address", "size_t lengt
 export const memfd_create = declare("int memfd_create", "const char *name", "unsigned int flags");
 export const eventfd = declare("int eventfd", "unsigned int initial", "int flags");
 export const pipe2 = declare("int pipe2", "void *fds", "int flags");
+export const socket = declare("int socket", "int domain", "int type", "int protocol");
+export const socketpair = declare("int socketpair", "int domain", "int type", "int protocol", "void *fds");
 export const fcntl = declare("int fcntl", "int fd", "int command", "uintptr_t argument");
 export const fcntlBuffer = declare("int fcntl", "int fd", "int command", "void *argument");
 export const epoll_create1 = declare("int epoll_create1", "int flags");
@@ -94,7 +96,6 @@ export const epoll_wait = declare(
   "int count",
   "int timeoutMs",
 );
-export const socket = declare("int socket", "int domain", "int type", "int protocol");
 /** bind(2) and connect(2); `name` is a struct sockaddr of `length` bytes. */
 export const bind = declare("int bind", "int fd", "void *name", "unsigned int length");
 export const connect = declare("int connect", "int fd", "void *name", "unsigned int length");

@@ -4,11 +4,13 @@ import { joinCommandLine, virtioMmioParameter } from "../boot/command-line.ts";
 import { loadKernel, type LoadedKernel } from "../boot/load-kernel.ts";
 import { AcpiPower } from "../devices/acpi-power.ts";
 import { Cmos } from "../devices/cmos.ts";
+import { Counters } from "../devices/counters.ts";
 import { Serial } from "../devices/serial.ts";
 import { BlkCounters } from "../devices/virtio/blk-counters.ts";
 import { blkModel } from "../devices/virtio/blk.ts";
 import { consoleModel, type WindowSize } from "../devices/virtio/console.ts";
 import { R } from "../devices/virtio/mmio.ts";
+import { NET_COUNTERS } from "../devices/virtio/net/net-counters.ts";
 import { rngModel } from "../devices/virtio/rng.ts";
 import { VirtioState, type VirtioModel } from "../devices/virtio/state.ts";
 import { openDisk } from "../disk/open.ts";
@@ -26,6 +28,7 @@ import { ControlBlock } from "./control.ts";
 import { ACPI_POWER_IRQ, ACPI_POWER_PORT, CMOS_PORT, COM1_IRQ, COM1_PORT, wordsOf } from "./devices.ts";
 import { createEventFd } from "./doorbell.ts";
 import { CONTROL_PORT_NAME } from "./guest-init.ts";
+import type { OpenNetwork } from "./networks.ts";
 import { createInputPipe, createOutputPipe, type WorkerPipe } from "./pipe.ts";
 import type { MachinePlan, VcpuPlan, VirtioBackendPlan, VirtioPlan } from "./plan.ts";
 import { SharedLayout } from "./shared-layout.ts";
@@ -73,6 +76,7 @@ export function assemble(
   machine: ResolvedMachine,
   kvm: Kvm,
   windowSize: WindowSize,
+  networks: readonly OpenNetwork[],
   cleanup: Cleanup,
 ): Assembly {
   const bootFiles = openBootFiles(machine);
@@ -92,6 +96,7 @@ export function assemble(
   const pipes = createPipes(machine, cleanup);
   const warnings: string[] = [];
   const requests: DeviceRequest[] = machine.disks.map((disk) => diskRequest(disk, layout, cleanup, warnings));
+  for (const network of networks) requests.push(networkRequest(network, layout));
   if (pipes.virtio !== undefined) requests.push(consoleRequest(pipes.virtio, windowSize));
   requests.push({ model: rngModel(), backend: { type: "rng" } });
 
@@ -201,6 +206,10 @@ function diskRequest(
     model: blkModel({ size, readOnly }),
     backend: { type: "blk", path, disk: plan, serial, rateLimits, counters },
   };
+}
+
+function networkRequest({ model, ...network }: OpenNetwork, layout: SharedLayout): DeviceRequest {
+  return { model, backend: { type: "net", ...network, counters: layout.add(Counters.bytes(NET_COUNTERS)) } };
 }
 
 function connectDevice(

@@ -38,6 +38,30 @@ const DISK: Shape = {
   },
 };
 
+const NETWORK: Shape = {
+  keys: {
+    type: { oneOf: ["user", "tap"] },
+    tap: "string",
+    mac: "string",
+    mtu: "number",
+    rateLimits: { keys: { total: RATE_LIMIT, receive: RATE_LIMIT, transmit: RATE_LIMIT } },
+    forwards: {
+      listOf: {
+        keys: {
+          protocol: { oneOf: ["tcp", "udp"] },
+          address: "string",
+          hostPort: "number",
+          guestPort: "number",
+        },
+      },
+    },
+    hostLoopback: "boolean",
+    address: "string",
+    gateway: "string",
+    dns: { listOf: "string" },
+  },
+};
+
 const COMMAND: Shape = {
   keys: {
     argv: { listOf: "string" },
@@ -59,6 +83,7 @@ const DESCRIPTION: Shape = {
     initrd: "string",
     append: "string",
     disks: { listOf: DISK },
+    networks: { listOf: NETWORK },
     root: { oneOf: ["disk", "bundled"] },
     rootDevice: "string",
     console: { oneOf: ["serial", "virtio"] },
@@ -70,6 +95,7 @@ const DESCRIPTION: Shape = {
 const REQUIRED: Readonly<Record<string, readonly string[]>> = {
   "": ["cpus", "memory"],
   disks: ["path"],
+  networks: ["type"],
   command: ["argv"],
 };
 

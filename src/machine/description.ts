@@ -2,12 +2,15 @@
 import { totalmem } from "node:os";
 import type { RateLimit, RateLimits } from "../devices/rate-limiter.ts";
 import { MiB } from "../kvm/memory-map.ts";
+import type { PortForward } from "../net/passt.ts";
 import { DescriptionError } from "./description-error.ts";
 import { checkShape } from "./description-shape.ts";
+import { checkRateLimits } from "./description-rates.ts";
+import { validateNetworks } from "./description-network.ts";
 
 export { DescriptionError };
 
-export type { RateLimit, RateLimits };
+export type { PortForward, RateLimit, RateLimits };
 
 /** A disk, and what may become of what the guest writes to it. */
 export interface DiskDescription {
@@ -31,6 +34,39 @@ export interface DiskDescription {
   rateLimits?: RateLimits;
   /** Which disk the kernel is looked for in first: the lowest of these numbers, from 1. Without any, the first disk. */
   bootOrder?: number;
+}
+
+/** What may pass through a network in a second; `receive` is what the guest receives. */
+export interface NetworkRateLimits {
+  total?: RateLimit;
+  receive?: RateLimit;
+  transmit?: RateLimit;
+}
+
+/** A network interface of the guest: eth0, eth1, … in this order. */
+export interface NetworkDescription {
+  /**
+   * `user`: through passt, without privileges. The guest is 10.0.2.15/24, its gateway 10.0.2.2, its name server 10.0.2.3; it learns
+   * that by DHCP or from tsvm's init. `tap`: a tap device that exists on the host.
+   */
+  type: "user" | "tap";
+  /** Name of the tap device. */
+  tap?: string;
+  /** Ethernet address such as `02:00:00:00:00:01`; by default one that follows from the machine's name. */
+  mac?: string;
+  /** Bytes of payload in a frame; by default that of the tap device, or 65520 for `user`. */
+  mtu?: number;
+  rateLimits?: NetworkRateLimits;
+  /** Ports of the host that lead to the guest, with `user`. */
+  forwards?: PortForward[];
+  /** With `user`: the guest reaches what listens on the host's loopback, at 10.0.2.2. By default it does not. */
+  hostLoopback?: boolean;
+  /** With `tap`: address and prefix length, such as `192.168.7.2/24`, that tsvm's init gives the interface. */
+  address?: string;
+  /** With `address`: where packets for other networks go. */
+  gateway?: string;
+  /** With `address`: name servers, two at most. */
+  dns?: string[];
 }
 
 /** A command that tsvm's init runs in the guest. */
@@ -67,6 +103,8 @@ export interface MachineDescription {
   append?: string;
   /** Disks in the order vda, vdb, …, after the bundled root where that is used. */
   disks?: DiskDescription[];
+  /** Network interfaces; none by default. */
+  networks?: NetworkDescription[];
   /**
    * What the guest's root is: the first of `disks`, or a throw-away copy of the bundled root file system. By default the
    * first disk if there is one; the bundled root needs tsvm's init (the bundled kernel, or a `command`).
@@ -91,13 +129,13 @@ export interface MachineDescription {
 const PAGE = 4096;
 const SMALLEST_MEMORY = 1 * MiB;
 export const SERIAL_LENGTH = 20;
-/** As many windows as there are interrupt lines for them; one is the random number generator, one the console. */
+/** Disks and networks: as many as there are interrupt lines, but for the random number generator and the console. */
 export const MAX_DISKS = 14;
 
 /** Throws a {@link DescriptionError} for the first thing that is wrong. `hostCpuLimit` is KVM's. */
 export function validateDescription(description: MachineDescription, hostCpuLimit: number): void {
   checkShape(description);
-  const { cpus, memory, disks = [], command } = description;
+  const { cpus, memory, disks = [], networks = [], command } = description;
   if (!Number.isInteger(cpus) || cpus < 1) {
     throw new DescriptionError(`cpus: ${cpus} is not a whole number of at least 1`);
   }
@@ -131,7 +169,13 @@ export function validateDescription(description: MachineDescription, hostCpuLimi
   if (disks.length > MAX_DISKS) {
     throw new DescriptionError(`disks: ${disks.length} are more than the ${MAX_DISKS} that a machine takes`);
   }
+  if (disks.length + networks.length > MAX_DISKS) {
+    throw new DescriptionError(
+      `networks: ${networks.length}, with ${disks.length} disks, are more than the ${MAX_DISKS} devices that a machine takes`,
+    );
+  }
   for (const disk of disks) validateDisk(disk);
+  validateNetworks(networks);
   const orders = disks.map(({ bootOrder }) => bootOrder).filter((order) => order !== undefined);
   const twice = orders.find((order, index) => orders.indexOf(order) !== index);
   if (twice !== undefined) throw new DescriptionError(`disks: two have the boot order ${twice}`);
@@ -150,25 +194,8 @@ function validateDisk({ path, serial = "", bootOrder, rateLimits = {} }: DiskDes
   if (bootOrder !== undefined && (!Number.isInteger(bootOrder) || bootOrder < 1)) {
     throw new DescriptionError(`disk ${path}: boot order ${bootOrder} is not a whole number of at least 1`);
   }
-  for (const [what, limit] of Object.entries(rateLimits) as [string, RateLimit][]) {
-    for (const [name, value] of Object.entries(limit) as [string, number][]) {
-      if (!(Number.isFinite(value) && value >= 1)) {
-        throw new DescriptionError(`disk ${path}: rate limit ${what}.${name}: ${value} is not at least 1`);
-      }
-      if (name.endsWith("Burst") && limit[RATE_OF[name]!] === undefined) {
-        throw new DescriptionError(
-          `disk ${path}: rate limit ${what}.${name} without ${what}.${RATE_OF[name]!}`,
-          "a burst is what a limit lets pass at once after a pause",
-        );
-      }
-    }
-  }
+  checkRateLimits(rateLimits as Record<string, RateLimit>, `disk ${path}: rate limit`);
 }
-
-const RATE_OF: Record<string, keyof RateLimit> = {
-  bytesBurst: "bytesPerSecond",
-  operationsBurst: "operationsPerSecond",
-};
 
 function validateCommand({ argv, env = {}, cwd = "/" }: CommandDescription): void {
   if (argv.length === 0 || argv[0] === "") throw new DescriptionError("command: empty");

@@ -19,6 +19,7 @@ import type {
   ShutdownOptions,
   WaitOptions,
 } from "./machine-types.ts";
+import type { OpenNetworks } from "./networks.ts";
 import type { StopReport } from "./report.ts";
 import { resolveMachine, type ResolvedMachine } from "./resolve.ts";
 import type { MachineStats } from "./stats.ts";
@@ -95,8 +96,9 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
       validateDescription(description, vcpuLimit(kvm));
       const resolved = await resolveMachine(description);
       signal?.throwIfAborted();
-      const assembly = assemble(resolved, kvm, windowSize, cleanup);
-      await assembly.memoryInPlace;
+      const networks = await openNetworksOf(resolved, cleanup);
+      const assembly = assemble(resolved, kvm, windowSize, networks.open, cleanup);
+      await Promise.all([assembly.memoryInPlace, networks.ready]);
       signal?.throwIfAborted();
       const machine = new Machine(assembly, resolved, cleanup, { start, readyPattern });
       if (signal !== undefined) machine.#obey(signal);
@@ -332,4 +334,11 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     signal.addEventListener("abort", onAbort, { once: true });
     void this.#life.stopped.then(() => signal.removeEventListener("abort", onAbort));
   }
+}
+
+async function openNetworksOf(machine: ResolvedMachine, cleanup: Cleanup): Promise<OpenNetworks> {
+  if (machine.networks.length === 0) return { open: [], ready: undefined };
+  // Only now: most machines have none.
+  const { openNetworks } = await import("./networks.ts");
+  return openNetworks(machine, cleanup);
 }

@@ -9,6 +9,7 @@ import type { DiskPlan } from "../disk/plan.ts";
 import type { VirtioModel } from "../devices/virtio/state.ts";
 import type { kvm_cpuid_entry2 } from "../kvm/abi/structs.ts";
 import type { GuestMemoryPlan } from "../kvm/guest-memory.ts";
+import type { NetworkRateLimits } from "./description.ts";
 
 /** A range of the machine's SharedArrayBuffer. */
 export interface SharedRange {
@@ -33,7 +34,20 @@ export interface ConsoleBackendPlan {
   readonly size: WindowSize;
 }
 
-export type VirtioBackendPlan = { readonly type: "rng" } | BlkBackendPlan | ConsoleBackendPlan;
+export interface NetBackendPlan {
+  readonly type: "net";
+  /** For people: `user`, or the name of the tap device. */
+  readonly name: string;
+  /** Which frames {@link fd} takes: those of a tap device, or each after its length. */
+  readonly link: "tap" | "stream";
+  readonly fd: number;
+  readonly rateLimits: NetworkRateLimits | undefined;
+  /** Of NetCounters. */
+  readonly counters: SharedRange;
+}
+
+export type VirtioBackendPlan =
+  { readonly type: "rng" } | BlkBackendPlan | ConsoleBackendPlan | NetBackendPlan;
 
 export interface VirtioPlan {
   readonly model: VirtioModel;

@@ -7,7 +7,13 @@ import type { RateLimits } from "../devices/rate-limiter.ts";
 import { bundledFile } from "../images/bundled.ts";
 import { isSoftwareKvm } from "../kvm/host.ts";
 import { HOLE_START } from "../kvm/memory-map.ts";
-import { DescriptionError, type DiskDescription, type MachineDescription } from "./description.ts";
+import {
+  DescriptionError,
+  type DiskDescription,
+  type MachineDescription,
+  type NetworkDescription,
+} from "./description.ts";
+import { guestAddressParameters } from "./guest-address.ts";
 import { encodeRun, type RunRequest } from "./guest-init.ts";
 
 export interface ResolvedDisk {
@@ -24,6 +30,7 @@ export interface ResolvedDisk {
 
 /** A description with every decision taken. */
 export interface ResolvedMachine {
+  readonly name: string | undefined;
   readonly cpus: number;
   readonly memory: number;
   readonly hugePages: "none" | "transparent" | "hugetlb";
@@ -33,6 +40,7 @@ export interface ResolvedMachine {
   readonly initrd: string | Uint8Array | undefined;
   readonly commandLine: string;
   readonly disks: readonly ResolvedDisk[];
+  readonly networks: readonly NetworkDescription[];
   readonly virtioConsole: boolean;
   readonly acpi: boolean;
   /** The frame that tells tsvm's init what to do; undefined where the guest boots by itself. */
@@ -94,6 +102,7 @@ export async function resolveMachine(description: MachineDescription): Promise<R
       "leave the console out, or boot an initrd of your own",
     );
   }
+  const networks = description.networks ?? [];
   const rootReadOnly = disks[rootDisk]?.readOnly ?? true;
   const parameters = [
     // Before ours: the last console= is the one that init gets.
@@ -105,9 +114,11 @@ export async function resolveMachine(description: MachineDescription): Promise<R
     ...(!ownInit && inDisk === undefined && disks.length > 0
       ? [`root=${root}`, rootReadOnly ? "ro" : "rw"]
       : []),
+    ...(ownInit ? guestAddressParameters(networks, description.name) : []),
     ...(description.append === undefined ? [] : [description.append]),
   ];
   return {
+    name: description.name,
     cpus: description.cpus,
     memory: description.memory,
     hugePages: description.hugePages ?? "none",
@@ -115,6 +126,7 @@ export async function resolveMachine(description: MachineDescription): Promise<R
     initrd: ownInit ? initramfsWithInit() : description.initrd,
     commandLine: parameters.join(" "),
     disks,
+    networks,
     virtioConsole: ownInit || description.console === "virtio",
     // The bundled kernel would not look at the tables.
     acpi: description.acpi ?? !bundled,

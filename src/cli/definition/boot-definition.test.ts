@@ -4,7 +4,7 @@ import { UsageError } from "../errors.ts";
 import { changeMachine } from "./boot-definition.ts";
 import { selectVm } from "./select-vm.ts";
 
-const FLAGS: BootFlags = { disk: [], append: [], acpi: true };
+const FLAGS: BootFlags = { disk: [], net: [], publish: [], append: [], acpi: true };
 const MACHINE = { name: "web", cpus: 2, memory: 2 ** 28, append: "quiet", disks: [{ path: "/a" }] };
 
 describe("flags and a definition", () => {

@@ -2,6 +2,7 @@
 import { formatProblems, loadDefinitions } from "../../definition/index.ts";
 import type { MachineDescription } from "../../machine/description.ts";
 import { commandOf, parseConsole, sizeFlags, terminalOf, type BootFlags } from "../boot-flags.ts";
+import { addForwards, networksOf } from "../network-values.ts";
 import { parseDisk } from "../values.ts";
 import { selectVm } from "./select-vm.ts";
 
@@ -56,6 +57,13 @@ export function changeMachine(
   // The first disk of the file is the root, not one that is added to a machine without.
   if ((machine.disks ?? []).length === 0 && !hasOwnSystem(changed)) changed.root = "bundled";
   if (disks.length > 0) changed.disks = disks;
+  if (flags.net.length + flags.publish.length > 0) {
+    // --net takes the place of the file's networks, --publish alone adds to them.
+    changed.networks =
+      flags.net.length > 0
+        ? networksOf(flags.net, flags.publish)
+        : addForwards(machine.networks ?? [], flags.publish);
+  }
   if (typeof flags.console === "string") changed.console = parseConsole(flags.console);
   if (!flags.acpi) changed.acpi = false;
   const { command } = machine;

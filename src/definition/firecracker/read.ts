@@ -54,6 +54,8 @@ function placeOf([key, index]: readonly (string | number)[]): readonly PropertyK
   if (key === "cpus") return ["machine-config", "vcpu_count"];
   if (key === "memory") return ["machine-config", "mem_size_mib"];
   if (key === "disks") return index === undefined ? ["drives"] : ["drives", index, "path_on_host"];
+  if (key === "kernel") return ["boot-source", "kernel_image_path"];
+  if (key === "initrd") return ["boot-source", "initrd_path"];
   return ["boot-source"];
 }
 

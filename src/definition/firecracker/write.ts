@@ -81,7 +81,7 @@ function writeDrive(
     problems.error(
       `disk ${path}: Firecracker reads raw images only`,
       { element },
-      `convert it: qemu-img convert -O raw ${path} NEW`,
+      `convert it: tsvm image convert ${path} NEW.raw`,
     );
   }
   const unsaid = {

@@ -215,7 +215,7 @@ function readFormat(disk: XmlElement, driver: XmlElement | undefined, problems: 
     problems.error(
       `<driver>: tsvm reads raw and qcow2 images, not ${type}`,
       driver!.place,
-      "convert it: qemu-img convert -O qcow2 OLD NEW",
+      "convert it: tsvm image convert OLD NEW.qcow2",
     );
   }
   return "raw";

@@ -322,6 +322,15 @@ describe("elements of a domain", () => {
     expect(loadText(text, "a.xml").elements).toEqual(["/domain/devices/disk[2]/encryption"]);
   });
 
+  it("without memory is told once", () => {
+    const text = domain("").replace("<memory>65536</memory>", "");
+    const { printed, errors } = loadText(text, "a.xml");
+    expect(errors).toBe(1);
+    expect(printed).toContain("the domain has no <memory>");
+    const unknown = domain("").replace("<memory>", "<memory unit='parsec'>");
+    expect(loadText(unknown, "a.xml").errors).toBe(1);
+  });
+
   it.each([
     ["<network><name>default</name></network>", "a.xml:1:1: <network> is no domain of libvirt"],
     ["<domain type='kvm'/>", "a.xml:1:1: the domain has no <name>"],

@@ -54,8 +54,9 @@ function readDomain(domain: XmlElement, problems: Problems): VmDefinition {
   };
   readCpuModel(domain, machine.cpus, problems);
   checkMachine(machine, problems, (key, index) => {
-    const place = key === "disks" && typeof index === "number" ? devices.places[index] : undefined;
-    return place ?? domain.place;
+    if (key === "disks" && typeof index === "number") return devices.places[index] ?? domain.place;
+    const element = key === "memory" ? domain.one("memory") : domain.one("os")?.one(String(key));
+    return element?.place ?? domain.place;
   });
   const restart = readRestart(domain, problems);
   const metadata = readMetadata(domain, problems);

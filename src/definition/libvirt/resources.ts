@@ -21,6 +21,8 @@ const UNITS: Readonly<Record<string, number>> = {
   TiB: 2 ** 40,
 };
 
+const NO_MATTER = 2 ** 30;
+
 export function readMemory(
   domain: XmlElement,
   problems: Problems,
@@ -40,8 +42,15 @@ export function readMemory(
   const hugePages = readBacking(domain, problems);
   const size = bytes ?? now;
   if (size === undefined) {
-    if (memory === undefined) problems.error("the domain has no <memory>", domain.place);
-    return { memory: 0 };
+    if (memory === undefined && current === undefined) {
+      problems.error(
+        "the domain has no <memory>",
+        domain.place,
+        "say how much: <memory unit='MiB'>512</memory>",
+      );
+    }
+    // There is an error already: nothing else is to be said of its memory.
+    return { memory: NO_MATTER };
   }
   if (now !== undefined && now < size) {
     problems.warning(

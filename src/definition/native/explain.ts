@@ -2,7 +2,10 @@
 import type * as z from "zod/mini";
 import type { Problems } from "../problems.ts";
 import { didYouMean } from "../../suggestion.ts";
+import { given } from "../given.ts";
 import type { Tree } from "../tree/parse-tree.ts";
+import { FLAG_RULE } from "./leaves.ts";
+import { VERSION } from "./schema.ts";
 
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
@@ -36,11 +39,15 @@ function explain(issue: Issue, prefix: Path, tree: Tree, problems: Problems): vo
     return;
   }
   const value = valueAt(tree.value, path);
+  const misfit = (at: Path, what: unknown, complaint: string): void => {
+    const { message, hint } = misfitText(at, what, complaint);
+    problems.error(message, place, hint);
+  };
   if (issue.code === "invalid_union") {
     const branch = fittingBranch(issue.errors);
     // A value of the right kind, with something wrong inside.
     if (branch !== undefined) for (const inner of branch) explain(inner, path, tree, problems);
-    else problems.error(about(path, value, issue.message), place);
+    else misfit(path, value, issue.message);
     return;
   }
   if (value === undefined) {
@@ -51,7 +58,15 @@ function explain(issue: Issue, prefix: Path, tree: Tree, problems: Problems): vo
     problems.error(`${keyText(path)} is empty`, tree.atKey(path), "give it a value, or leave it out");
     return;
   }
-  if (issue.code === "invalid_value" && path.at(-1) !== "version") {
+  if (path.length === 1 && path[0] === "version") {
+    problems.error(
+      `version: must be the number ${VERSION}, and is ${kindOf(value)}`,
+      place,
+      `write version: ${VERSION}${typeof value === "string" ? ", without quotes" : ""}`,
+    );
+    return;
+  }
+  if (issue.code === "invalid_value") {
     const values = issue.values.map(String);
     const list = `must be ${values.slice(0, -1).join(", ")} or ${values.at(-1)!}`;
     problems.error(about(path, value, list), place, didYouMean(String(value), values));
@@ -60,11 +75,11 @@ function explain(issue: Issue, prefix: Path, tree: Tree, problems: Problems): vo
   if (issue.code === "invalid_type") {
     // A text of our own says it better.
     const own = !issue.message.startsWith("Invalid input");
-    if (own) problems.error(about(path, value, issue.message), place);
+    if (own) misfit(path, value, issue.message);
     else problems.error(typeMessage(path, value, issue.expected), place, typeHint(value, issue.expected));
     return;
   }
-  problems.error(about(path, value, issue.message), place);
+  misfit(path, value, issue.message);
 }
 
 function unknownKey(key: string, known: readonly string[], path: Path, tree: Tree, problems: Problems): void {
@@ -119,6 +134,27 @@ function typeHint(value: unknown, expected: string): string | undefined {
 
 function missingHint(path: Path): string | undefined {
   return path.length === 1 && path[0] === "version" ? "begin with version: 1" : undefined;
+}
+
+/** What people write who know YAML 1.1. */
+const YAML_1_1_FLAG = /^(?:y|yes|on|n|no|off)$/i;
+
+/** That a value does not fit, for the reason `complaint`, as the schema has it. */
+function misfitText(path: Path, value: unknown, complaint: string): { message: string; hint?: string } {
+  if (typeof value === "object" && value !== null && !/\blist\b|\bmapping\b/.test(complaint)) {
+    // "needs a unit: write 512M or 2G"
+    const [, remedy] = /: (write .*)$/.exec(complaint) ?? [];
+    const [only, ...others] = Array.isArray(value) ? (value as unknown[]) : [];
+    const bare = others.length === 0 && (typeof only === "string" || typeof only === "number");
+    const hint = bare ? `leave out the brackets: ${keyText(path)}: ${String(only).slice(0, 40)}` : remedy;
+    const wanted = complaint.startsWith("must ") ? complaint : "must be a single value";
+    return { message: `${keyText(path)} ${wanted}, and is ${kindOf(value)}`, ...given({ hint }) };
+  }
+  const message = about(path, value, complaint);
+  if (complaint === FLAG_RULE && typeof value === "string" && YAML_1_1_FLAG.test(value)) {
+    return { message, hint: `write true or false: ${value} is a text in YAML 1.2` };
+  }
+  return { message };
 }
 
 /** `memory "12Q" is no size: write 512M or 2G`. */

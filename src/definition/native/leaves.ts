@@ -41,10 +41,8 @@ export const size = z
 export const duration = z
   .string("needs a unit: write 30s or 5m")
   .check(z.regex(DURATION, "is no time: write 30s, 5m or 500ms"));
-export const flag = z.union(
-  [z.boolean(), z.enum(["true", "false"], "must be true or false")],
-  "must be true or false",
-);
+export const FLAG_RULE = "must be true or false";
+export const flag = z.union([z.boolean(), z.enum(["true", "false"], FLAG_RULE)], FLAG_RULE);
 
 const WHOLE = "must be a whole number of at least 1";
 export const count = z.union(

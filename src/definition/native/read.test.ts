@@ -235,7 +235,7 @@ describe("a bad native definition", () => {
     [
       "a version as text",
       'version: "1"\n',
-      `web.yaml:1:10: version: "1" this tsvm reads version 1\n   1 | version: "1"\n     |          ^^^`,
+      `web.yaml:1:10: version: must be the number 1, and is a text\n   1 | version: "1"\n     |          ^^^\n  → write version: 1, without quotes`,
     ],
     [
       "what tsvm has not yet",
@@ -264,6 +264,36 @@ describe("a bad native definition", () => {
       `web.yaml:2:9: the variable KERNEL is not set\n   2 | kernel: \${KERNEL}\n     |         ^^^^^^^^^\n  → set it (KERNEL=… tsvm …), or give a default: \${KERNEL:-…}`,
     ],
     [
+      "memory as a list",
+      "version: 1\nmemory: [1G]\n",
+      `web.yaml:2:9: memory must be a single value, and is a list\n   2 | memory: [1G]\n     |         ^^^^\n  → leave out the brackets: memory: 1G`,
+    ],
+    [
+      "memory as a mapping",
+      "version: 1\nmemory: {a: b}\n",
+      `web.yaml:2:9: memory must be a single value, and is a mapping\n   2 | memory: {a: b}\n     |         ^^^^^^\n  → write 512M or 2G`,
+    ],
+    [
+      "more memory than any host has",
+      "version: 1\nmemory: 999999T\n",
+      `web.yaml:2:9: memory: 999999T are more than any host has\n   2 | memory: 999999T\n     |         ^^^^^^^\n  → write 512M or 2G`,
+    ],
+    [
+      "a truth value of YAML 1.1",
+      "version: 1\nacpi: yes\n",
+      `web.yaml:2:7: acpi: "yes" must be true or false\n   2 | acpi: yes\n     |       ^^^\n  → write true or false: yes is a text in YAML 1.2`,
+    ],
+    [
+      "an unknown anchor, and something that is no YAML",
+      "version: 1\nkernel: *x\ndisks: [a\n",
+      `web.yaml:2:9: *x: there is no &x above\n   2 | kernel: *x\n     |         ^^\nweb.yaml:3:9: flow sequence in block collection must be sufficiently indented and end with a ]\n   3 | disks: [a\n     |         ^`,
+    ],
+    [
+      "an alias without a name",
+      "version: 1\nkernel: *\n",
+      `web.yaml:2:9: * begins an alias, and there is no name behind it\n   2 | kernel: *\n     |         ^\n  → put a text that begins with * into quotes: "*"`,
+    ],
+    [
       "a variable with a message",
       "version: 1\nkernel: ${KERNEL:?where is it}\n",
       `web.yaml:2:9: KERNEL: where is it\n   2 | kernel: \${KERNEL:?where is it}\n     |         ^^^^^^^^^^^^^^^^^^^^^^\n  → set it (KERNEL=… tsvm …), or give a default: \${KERNEL:-…}`,
@@ -281,7 +311,7 @@ describe("a bad native definition", () => {
     [
       "an open bracket",
       "version: 1\ndisks: [a\n",
-      `web.yaml:3:1: flow sequence in block collection must be sufficiently indented and end with a ]`,
+      `web.yaml:2:9: flow sequence in block collection must be sufficiently indented and end with a ]\n   2 | disks: [a\n     |         ^`,
     ],
     [
       "two documents",
@@ -325,6 +355,18 @@ describe("a bad native definition", () => {
     ],
   ])("with %s", (_, text, printed) => {
     expect(loadText(text).printed).toBe(printed);
+  });
+
+  it.each([
+    ["NAME", ["HOME"], undefined],
+    ["X", ["_", "PS4"], undefined],
+    ["HOM", ["PATH", "HOME"], "HOME"],
+    ["KERENL", ["KERNEL", "TERM"], "KERNEL"],
+    ["kernel_path", ["KERNEL_PATH"], "KERNEL_PATH"],
+  ])("an unset variable %s, with %j at hand", (name, known, meant) => {
+    const variables = Object.fromEntries(known.map((one) => [one, "x"]));
+    const { printed } = loadText(`version: 1\nkernel: \${${name}}\n`, "web.yaml", { variables });
+    expect(printed).toContain(meant === undefined ? "→ set it (" : `→ did you mean ${meant}?`);
   });
 
   it("tells everything at once, in the order of the file", () => {

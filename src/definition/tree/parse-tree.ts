@@ -12,6 +12,7 @@ import {
   isSeq,
   parseDocument,
   Scalar,
+  visit,
   type Document,
   type Pair,
   type YAMLMap,
@@ -76,17 +77,47 @@ export function parseTree(problems: Problems, options: TreeOptions = {}): Tree |
     return undefined;
   }
   for (const { message, pos } of [...document.errors, ...document.warnings]) {
-    problems.error(syntaxMessage(message), { range: pos });
+    const [error, hint] = syntaxMessage(message);
+    problems.error(error, { range: withinText(pos, text) }, hint);
   }
-  if (document.errors.length > 0) return undefined;
+  if (document.errors.length > 0) {
+    tellMissingAnchors(document, problems);
+    return undefined;
+  }
   return new Converter(document.contents, problems, options).convert();
 }
 
-function syntaxMessage(message: string): string {
-  if (message.includes("Maximum call stack")) return "the file is nested too deeply";
+function syntaxMessage(message: string): [message: string, hint?: string] {
+  if (message.includes("Maximum call stack")) return ["the file is nested too deeply"];
   if (message.startsWith("Source contains multiple documents"))
-    return "the file has several YAML documents (---): put them into one, under vms:";
-  return message.charAt(0).toLowerCase() + message.slice(1);
+    return ["the file has several YAML documents (---): put them into one, under vms:"];
+  if (message.startsWith("Alias cannot be an empty string"))
+    return [
+      "* begins an alias, and there is no name behind it",
+      'put a text that begins with * into quotes: "*"',
+    ];
+  return [message.charAt(0).toLowerCase() + message.slice(1)];
+}
+
+/** What is missing at the end is told at the last character, not in a line behind it. */
+function withinText([start, end]: Range, text: string): Range {
+  const last = Math.max(0, text.trimEnd().length - 1);
+  return start <= last ? [start, end] : [last, last + 1];
+}
+
+/** Aliases that would be wrong whatever the rest of the file is: nowhere in it is there an anchor of that name. */
+function tellMissingAnchors(document: Document.Parsed, problems: Problems): void {
+  visit(document, {
+    Alias(_, alias) {
+      const { source: name } = alias;
+      if (name === "" || problems.source.text.includes(`&${name}`)) return;
+      problems.error(missingAnchor(name), { range: rangeOf(alias) });
+    },
+  });
+}
+
+function missingAnchor(name: string): string {
+  return `*${name}: there is no &${name} above`;
 }
 
 class Converter {
@@ -160,7 +191,7 @@ class Converter {
 
   #target(name: string, place: Place): unknown {
     const target = this.#anchors.get(name);
-    if (target === undefined) this.#problems.error(`*${name}: there is no &${name} above`, place);
+    if (target === undefined) this.#problems.error(missingAnchor(name), place);
     return target;
   }
 

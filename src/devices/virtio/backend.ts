@@ -34,7 +34,7 @@ export abstract class VirtioBackend {
     try {
       if (!this.#sync()) return false;
       const queue = this.queues[index];
-      return queue === undefined ? false : this.#drain(queue, index);
+      return queue === undefined ? false : this.serve(queue, index);
     } catch (error) {
       if (!(error instanceof VirtqueueError)) throw error;
       this.#fail();
@@ -92,7 +92,8 @@ export abstract class VirtioBackend {
   /** The driver has reset the device or set it up anew: forget what belonged to the time before. */
   protected abstract reset(): void;
 
-  #drain(queue: Virtqueue, index: number): boolean {
+  /** What {@link run} does with a queue that is ready: one chain after the other. */
+  protected serve(queue: Virtqueue, index: number): boolean {
     // Counts looks at the ring too: a driver that moves its index to and fro does not keep us here.
     for (let budget = queue.size; budget > 0; budget--) {
       if (!queue.peek()) {

@@ -1,6 +1,7 @@
 /** Numbers of the virtio specification 1.2, with its names. */
 
 /** Device IDs, section 5. */
+export const VIRTIO_ID_NET = 1;
 export const VIRTIO_ID_BLOCK = 2;
 export const VIRTIO_ID_CONSOLE = 3;
 export const VIRTIO_ID_RNG = 4;

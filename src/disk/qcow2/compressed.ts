@@ -103,7 +103,7 @@ function unpackerOfZstd(path: string): Unpack {
     throw new DiskError(
       path,
       "its clusters are compressed with zstd, and libzstd.so.1 is missing on this host",
-      "install it (Debian: apt-get install libzstd1), or convert the image: qemu-img convert -O qcow2 OLD NEW",
+      "install it (Debian: apt-get install libzstd1), or convert the image: tsvm image convert OLD NEW.qcow2",
     );
   }
   return (packed, start, length, unpacked, at, size) =>

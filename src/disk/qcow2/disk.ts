@@ -221,7 +221,7 @@ export class Qcow2Disk implements BlockBackend {
       throw new DiskError(
         file.path,
         "is marked as corrupt, and must not be written to",
-        `repair it (qemu-img check -r all ${file.path}), or boot it with --read-only`,
+        `repair it (tsvm image check --repair all ${file.path}), or boot it with --read-only`,
       );
     }
     if (header.dirty) throw new DiskError(file.path, "its reference counts have not been repaired");

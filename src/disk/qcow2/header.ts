@@ -306,9 +306,9 @@ function viewOf(bytes: Uint8Array): DataView {
 }
 
 function convertHint(path: string): string {
-  return `convert it: qemu-img convert -O qcow2 ${path} NEW`;
+  return `convert it: tsvm image convert ${path} NEW.qcow2`;
 }
 
 function damaged(path: string, problem: string): DiskError {
-  return new DiskError(path, `is a damaged qcow2 image: ${problem}`, "qemu-img check tells more");
+  return new DiskError(path, `is a damaged qcow2 image: ${problem}`, `tsvm image check ${path} tells more`);
 }

@@ -187,6 +187,6 @@ function tooMuch(path: string, problem: string): DiskError {
   return new DiskError(
     path,
     `was not closed properly, and cannot be repaired: ${problem}`,
-    `repair it: qemu-img check -r all ${path}`,
+    `repair it: tsvm image check --repair all ${path}`,
   );
 }

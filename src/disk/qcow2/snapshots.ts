@@ -43,7 +43,7 @@ export function readSnapshots(file: ImageFile, header: Qcow2Header): SnapshotTab
     new DiskError(
       file.path,
       `is a damaged qcow2 image: snapshot ${snapshots.length}: ${problem}`,
-      "qemu-img check tells more",
+      `tsvm image check ${file.path} tells more`,
     );
   let at = header.snapshotsOffset;
   for (let index = 0; index < header.snapshotCount; index++) {

@@ -83,6 +83,6 @@ function damaged(path: string, problem: string): DiskError {
   return new DiskError(
     path,
     `is a damaged qcow2 image: ${problem}`,
-    `look at a copy with qemu-img check -r all; it can still be opened read-only`,
+    `mend a copy of it with tsvm image check --repair all; it can still be opened read-only`,
   );
 }

@@ -11,6 +11,7 @@ import { buildConsole } from "./console.ts";
 import type { IoContext, IoDevice } from "./device.ts";
 import { Disks } from "./disks.ts";
 import { EventLoop } from "./event-loop.ts";
+import { buildNet } from "./net.ts";
 import { watchSerialInput } from "./serial-input.ts";
 
 /** Runs until the main thread asks it to stop. `warn` is told what the user should know of. */
@@ -48,6 +49,8 @@ function buildDevice(context: IoContext, plan: VirtioPlan, state: VirtioState, d
       return { backend: disks.open(state, plan, backend) };
     case "console":
       return buildConsole(context, state, plan, backend);
+    case "net":
+      return buildNet(context, state, plan, backend);
   }
 }
 

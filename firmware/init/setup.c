@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "guest.h"
+#include "setup.h"
 
-#include "sys.h"
+#include "../guest/sys.h"
 
 #include <asm/statfs.h>
 #include <linux/fs.h>
@@ -21,7 +21,7 @@ enum {
 	READ_AHEAD_SECTORS = 32, /* 16 KiB */
 };
 
-void guest_mount_dev(void)
+void setup_mount_dev(void)
 {
 	long result = sys_mount("dev", "/dev", "devtmpfs", MS_NOSUID, NULL);
 
@@ -97,7 +97,7 @@ static void limit_read_ahead(const char *device)
 	sys_close((int)fd);
 }
 
-long guest_enter_root(struct run_request *request, struct message *message)
+long setup_enter_root(struct run_request *request, struct message *message)
 {
 	long result;
 
@@ -115,7 +115,10 @@ long guest_enter_root(struct run_request *request, struct message *message)
 			message_add(message, " as ");
 			message_add(message, request->type);
 		}
-		message_add_errno(message, result);
+		if (result == -EINVAL)
+			message_add(message, ": no known file system on it");
+		else
+			message_add_errno(message, result);
 		return result;
 	}
 	struct statfs status;
@@ -152,7 +155,7 @@ static void bring_up_loopback(void)
 	sys_close((int)fd);
 }
 
-void guest_furnish(const struct run_request *request)
+void setup_furnish(const struct run_request *request)
 {
 	if (request->flags & RUN_NO_DISK) {
 		sys_mkdir("/proc", 0555);
@@ -195,7 +198,7 @@ static int reap_for(int milliseconds)
 	}
 }
 
-void guest_end_processes(void)
+void setup_end_processes(void)
 {
 	/* From PID 1, -1 means everybody else; orphans are our children. */
 	if (sys_kill(-1, SIGTERM) < 0 || reap_for(END_GRACE_MS))
@@ -204,7 +207,7 @@ void guest_end_processes(void)
 	reap_for(END_GRACE_MS * 5);
 }
 
-void guest_close_root(const struct run_request *request)
+void setup_close_root(const struct run_request *request)
 {
 	if (request->flags & (RUN_NO_DISK | RUN_READ_ONLY))
 		return;
@@ -213,7 +216,7 @@ void guest_close_root(const struct run_request *request)
 	sys_mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY, NULL);
 }
 
-void guest_restart(void)
+void setup_restart(void)
 {
 	for (;;) {
 		sys4(__NR_reboot, (long)REBOOT_MAGIC1, REBOOT_MAGIC2, REBOOT_RESTART, 0);

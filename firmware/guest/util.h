@@ -42,4 +42,10 @@ static inline void store_u32(void *at, uint32_t value)
 	b[3] = (unsigned char)(value >> 24);
 }
 
+static inline void store_u64(void *at, uint64_t value)
+{
+	store_u32(at, (uint32_t)value);
+	store_u32((unsigned char *)at + 4, (uint32_t)(value >> 32));
+}
+
 #endif

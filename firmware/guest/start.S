@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The first instructions of PID 1, and the one system call that C cannot make: clone onto another stack. */
+/* The first instructions, and the one system call that C cannot make: clone onto another stack. */
 #include <asm/unistd.h>
 
 	.text
 	.globl	_start
 	.type	_start, @function
-_start:
+_start:						/* int start_main(long argc, char **argv) */
 	xorl	%ebp, %ebp
+	movq	(%rsp), %rdi
+	leaq	8(%rsp), %rsi
 	andq	$-16, %rsp
-	call	init_main
+	call	start_main
 	movl	%eax, %edi
 	movl	$__NR_exit_group, %eax
 	syscall
 	hlt
 	.size	_start, . - _start
 
-/* long spawn_shared(void (*function)(void *), void *argument, void *stack_top) */
-	.globl	spawn_shared
-	.type	spawn_shared, @function
-spawn_shared:
+/* long spawn(void (*function)(void *), void *argument, void *stack_top, unsigned long flags) */
+	.globl	spawn
+	.type	spawn, @function
+spawn:
 	movq	%rdi, %r8			/* not used by clone here, survives the system call */
 	movq	%rsi, %r9
-	movl	$0x4111, %edi			/* CLONE_VM | CLONE_VFORK | SIGCHLD */
+	movq	%rcx, %rdi
 	movq	%rdx, %rsi
 	andq	$-16, %rsi
 	xorl	%edx, %edx
@@ -35,6 +37,6 @@ spawn_shared:
 	movq	%r9, %rdi
 	call	*%r8
 	hlt
-	.size	spawn_shared, . - spawn_shared
+	.size	spawn, . - spawn
 
 	.section .note.GNU-stack, "", @progbits

@@ -1,25 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control port: frames in both directions over a virtio-console port.
+ * Frames, in both directions, over the control port (init) or a vsock connection (agent).
  *
  *	u8 type, u8[3] zero, u32 length, payload		(little endian)
  *
- * docs/guest.md describes every frame.
+ * docs/guest.md and docs/agent.md describe every frame.
  */
-#ifndef TSVM_CONTROL_H
-#define TSVM_CONTROL_H
+#ifndef TSVM_FRAMES_H
+#define TSVM_FRAMES_H
 
 #include <stddef.h>
 #include <stdint.h>
-
-#define PROTOCOL_VERSION 1
 
 enum {
 	FRAME_HEADER = 8,
 	/* What one frame from the host may hold. Far beyond what execve takes in a guest of 64 MiB. */
 	FRAME_LIMIT = 1024 * 1024,
-	/* What one write to the port takes: larger ones are cut short by the driver. */
-	CONTROL_CHUNK = 32 * 1024,
 };
 
 /* guest to host */
@@ -27,8 +23,9 @@ enum {
 #define FRAME_STDOUT 'O'
 #define FRAME_STDERR 'E'
 #define FRAME_EXIT 'X'
+/* From the agent only: the host may send this much more (u32), for FRAME_STDIN. */
+#define FRAME_STDIN_TAKEN 'K'
 /* host to guest */
-#define FRAME_RUN 'R'
 #define FRAME_STDIN 'I'
 #define FRAME_STDIN_CLOSED 'C'
 #define FRAME_SIGNAL 'S'
@@ -59,31 +56,18 @@ enum parse_result frame_parse(const void *bytes, size_t available, struct frame 
 
 void frame_header(void *at, uint8_t type, uint32_t length);
 
-/* flags of FRAME_RUN */
-#define RUN_TERMINAL 1u
-#define RUN_READ_ONLY 2u
-#define RUN_NO_DISK 4u
-#define RUN_SHELL 8u
-#define RUN_FLAGS_KNOWN 15u
-
-/* FRAME_RUN taken apart. Every pointer leads into the payload, which must stay where it is. */
-struct run_request {
-	uint32_t flags;
-	uint32_t argc;
-	char **argv; /* argc + 1 entries, the last NULL; NULL when argc is 0 */
-	uint32_t envc;
-	char **envp; /* envc + RUN_SPARE_ENV + 1 entries; entries after envc are NULL */
-	const char *cwd;
-	const char *device;
-	const char *type;
-	const char *hostname;
+/* Takes a payload apart. `broken` stays set once anything ran past the end. Strings are read where they are. */
+struct reader {
+	char *at;
+	char *end;
+	int broken;
 };
 
-#define RUN_SPARE_ENV 4
+uint32_t read_u32(struct reader *reader);
+uint64_t read_u64(struct reader *reader);
+char *read_string(struct reader *reader);
 
-/*
- * Returns NULL, or what is wrong with the payload. `allocate` gives zeroed memory or NULL.
- */
-const char *run_parse(char *payload, size_t length, void *(*allocate)(size_t), struct run_request *request);
+/* A counted list of strings as execve wants it, with `spare` empty places and a NULL behind it. In memory of its own. */
+char **read_list(struct reader *reader, uint32_t *count, unsigned spare, size_t *allocated);
 
 #endif
