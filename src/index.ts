@@ -21,6 +21,13 @@ export { MachineEndedError, MachineStateError, MachineTimeoutError } from "./mac
 export type { WindowSize } from "./devices/virtio/console.ts";
 export { DescriptionError } from "./machine/description.ts";
 export type { CommandDescription, DiskDescription, MachineDescription } from "./machine/description.ts";
+export {
+  connectVsock,
+  VsockConnectError,
+  type VsockConnectOptions,
+  type VsockConnectReason,
+} from "./machine/vsock-connect.ts";
+export { VsockListenError } from "./devices/virtio/vsock/listen.ts";
 export { GuestProtocolError, type CommandExit } from "./machine/guest-init.ts";
 export {
   BootFileError,

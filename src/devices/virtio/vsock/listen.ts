@@ -27,7 +27,9 @@ export interface VsockListener {
   readonly fd: number;
   /** What the port of the host is appended to for the socket that a guest's connection goes to. Good until `close`. */
   readonly portPath: string;
-  /** Closes the socket, and removes its file unless that is another's by now. */
+  /** Removes the socket's file, unless that is another's by now. */
+  remove(): void;
+  /** Closes the socket, and removes its file. */
   close(): void;
 }
 
@@ -49,13 +51,17 @@ export function listenVsock(path: string): VsockListener {
     bindTo(fd, usable.path, path);
     check(listen(fd, BACKLOG), "listen", path);
     const { dev, ino } = lstatSync(absolute);
+    const remove = (): void => {
+      const now = lstatSync(absolute, { throwIfNoEntry: false });
+      if (now !== undefined && now.dev === dev && now.ino === ino) unlinkSync(absolute);
+    };
     return {
       fd,
       portPath: `${usable.path}_`,
+      remove,
       close() {
         close(fd);
-        const now = lstatSync(absolute, { throwIfNoEntry: false });
-        if (now !== undefined && now.dev === dev && now.ino === ino) unlinkSync(absolute);
+        remove();
         usable.close();
       },
     };
