@@ -28,6 +28,13 @@ export type {
   NetworkRateLimits,
   PortForward,
 } from "./machine/description.ts";
+export {
+  connectVsock,
+  VsockConnectError,
+  type VsockConnectOptions,
+  type VsockConnectReason,
+} from "./machine/vsock-connect.ts";
+export { VsockListenError } from "./devices/virtio/vsock/listen.ts";
 export { GuestProtocolError, type CommandExit } from "./machine/guest-init.ts";
 export {
   BootFileError,

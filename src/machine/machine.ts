@@ -11,6 +11,7 @@ import { Cleanup } from "./cleanup.ts";
 import { monotonicNow } from "./clock.ts";
 import { VcpuCommand, type ExitCounts } from "./control.ts";
 import { validateDescription, type MachineDescription } from "./description.ts";
+import { MachineStateError } from "./errors.ts";
 import { MachineLife, type LifeOptions } from "./life.ts";
 import type {
   BootOptions,
@@ -23,6 +24,8 @@ import type { OpenNetworks } from "./networks.ts";
 import type { StopReport } from "./report.ts";
 import { resolveMachine, type ResolvedMachine } from "./resolve.ts";
 import type { MachineStats } from "./stats.ts";
+import type { OpenVsock } from "./vsock.ts";
+import type { VsockConnectOptions } from "./vsock-connect.ts";
 
 const SHUTDOWN_TIMEOUT_MS = 30_000;
 const DEFAULT_WINDOW: WindowSize = { rows: 25, columns: 80 };
@@ -47,6 +50,8 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
   readonly warnings: readonly string[];
   /** What the first disk's boot configuration said, where the kernel comes from there. */
   readonly bootEntry: BootEntry | undefined;
+  /** Absolute path of the vsock device's unix socket, where the machine has one. */
+  readonly vsockPath: string | undefined;
   readonly #assembly: Assembly;
   readonly #life: MachineLife;
   #stopped: Promise<StopReport> | undefined;
@@ -58,12 +63,14 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     { kernel, run }: ResolvedMachine,
     cleanup: Cleanup,
     options: Pick<LifeOptions, "start" | "readyPattern">,
+    vsockPath: string | undefined,
   ) {
     super();
     this.#assembly = assembly;
     this.commandLine = assembly.commandLine;
     this.warnings = assembly.warnings;
     this.bootEntry = typeof kernel === "string" ? undefined : kernel.entry;
+    this.vsockPath = vsockPath;
     // The type of emit() does not see that an event and its arguments belong together.
     const emit = (event: keyof MachineEvents, ...args: unknown[]): void => {
       (this as EventEmitter).emit(event, ...args);
@@ -97,10 +104,11 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
       const resolved = await resolveMachine(description);
       signal?.throwIfAborted();
       const networks = await openNetworksOf(resolved, cleanup);
-      const assembly = assemble(resolved, kvm, windowSize, networks.open, cleanup);
+      const vsock = await openVsockOf(resolved, cleanup);
+      const assembly = assemble(resolved, kvm, windowSize, networks.open, vsock, cleanup);
       await Promise.all([assembly.memoryInPlace, networks.ready]);
       signal?.throwIfAborted();
-      const machine = new Machine(assembly, resolved, cleanup, { start, readyPattern });
+      const machine = new Machine(assembly, resolved, cleanup, { start, readyPattern }, vsock?.path);
       if (signal !== undefined) machine.#obey(signal);
       return machine;
     } catch (error) {
@@ -223,6 +231,25 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     this.#life.output.release("control", this);
   }
 
+  /**
+   * Connects to a vsock port of the guest, at which a program of the guest must listen. The stream ends in each direction by itself:
+   * when nothing more comes, `end()` it too. Needs `vsock` in the description.
+   *
+   * @throws VsockConnectError, MachineStateError, or the reason of `options.signal`.
+   * @example
+   * ```ts
+   * await using machine = await Machine.boot({ cpus: 1, memory: 64 * 2 ** 20, vsock: {} });
+   * const refusal = await machine.vsock(1234, { timeout: 30_000 }).catch((error: Error) => error.message);
+   * console.log(refusal); // "vsock port 1234: the guest takes no connection there"
+   * ```
+   */
+  async vsock(port: number, options: VsockConnectOptions = {}): Promise<Duplex> {
+    if (this.#life.ended) throw new MachineStateError("vsock()");
+    const { connectVsock, VsockConnectError } = await import("./vsock-connect.ts");
+    if (this.vsockPath === undefined) throw new VsockConnectError("none", "the machine has no vsock device");
+    return connectVsock(this.vsockPath, port, options);
+  }
+
   /** Exits to user space so far. */
   get exits(): ExitCounts {
     return this.#assembly.control.exits;
@@ -341,4 +368,10 @@ async function openNetworksOf(machine: ResolvedMachine, cleanup: Cleanup): Promi
   // Only now: most machines have none.
   const { openNetworks } = await import("./networks.ts");
   return openNetworks(machine, cleanup);
+}
+
+async function openVsockOf({ vsock }: ResolvedMachine, cleanup: Cleanup): Promise<OpenVsock | undefined> {
+  if (vsock === undefined) return undefined;
+  const { openVsock } = await import("./vsock.ts");
+  return openVsock(vsock, cleanup);
 }

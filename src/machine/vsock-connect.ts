@@ -16,15 +16,17 @@ const NEWLINE = 0x0a;
 
 /**
  * Why there is no connection: `socket`, nothing serves that unix socket; `refused`, nobody in the guest takes connections at the
- * port; `timeout`; `protocol`, what serves the socket is no vsock device; `port`, there is no such port.
+ * port; `timeout`; `protocol`, what serves the socket is no vsock device; `port`, there is no such port;
+ * `none`, the machine has no vsock device.
  */
-export type VsockConnectReason = "socket" | "refused" | "timeout" | "protocol" | "port";
+export type VsockConnectReason = "socket" | "refused" | "timeout" | "protocol" | "port" | "none";
 
 const HINTS: Record<VsockConnectReason, string> = {
   socket: "is the machine running, and does it have a vsock device?",
   refused: "start a program in the guest that listens at that port",
   timeout: "is the guest up, and is its kernel built with virtio-vsock?",
   protocol: "give the path of a vsock device's socket",
+  none: "give it one: vsock in its description",
   port: `a port is a whole number from 0 to ${LARGEST_PORT}`,
 };
 

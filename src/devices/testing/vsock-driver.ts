@@ -13,7 +13,7 @@ import {
 import { bind, check, epoll_create1, epoll_ctl, epoll_wait, listen, shutdown } from "../../ffi/libc.ts";
 import { allocateNative } from "../../ffi/native-buffer.ts";
 import type { GuestMemory } from "../../kvm/guest-memory.ts";
-import { VsockCounters } from "../virtio/vsock/counters.ts";
+import { vsockCounters } from "../virtio/vsock/vsock-counters.ts";
 import { Op, TYPE_STREAM } from "../virtio/vsock/packet.ts";
 import { acceptUnix, connectUnix, unixAddress, unixSocket } from "../virtio/vsock/unix-socket.ts";
 import { RX, TX, VirtioVsock, vsockModel, type VsockHost } from "../virtio/vsock/vsock.ts";
@@ -141,7 +141,7 @@ export class TestHost implements VsockHost {
 
 class Descriptor {
   readonly fd: number;
-  #open = true;
+  closed = false;
 
   constructor(fd: number) {
     if (fd < 0) throw new Error(`no descriptor: errno ${-fd}`);
@@ -149,8 +149,8 @@ class Descriptor {
   }
 
   close(): void {
-    if (this.#open) closeSync(this.fd);
-    this.#open = false;
+    if (!this.closed) closeSync(this.fd);
+    this.closed = true;
   }
 }
 
@@ -202,7 +202,7 @@ export class Service extends Descriptor {
 
 export class VsockDriver {
   readonly host = new TestHost();
-  readonly counters = new VsockCounters();
+  readonly counters = vsockCounters();
   readonly directory = mkdtempSync(join(tmpdir(), "tsvm-vsock-"));
   readonly path = join(this.directory, "v");
   readonly rig: Rig<VirtioVsock>;

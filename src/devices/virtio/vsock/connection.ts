@@ -2,9 +2,9 @@
  * One stream: a unix socket on the host, two ports, and what each side has been told by the other (virtio 1.2, section 5.10.6).
  * It moves bytes between the socket and the buffers of the guest that it is given, and says what packet the guest is owed next.
  */
-import { EAGAIN, SHUT_RD, SHUT_WR } from "../../../ffi/constants.ts";
+import { EAGAIN, MSG_PEEK, SHUT_RD, SHUT_WR } from "../../../ffi/constants.ts";
 import type { IoVector } from "../../../ffi/iovec.ts";
-import { errno, read, readv, shutdown, write, writev } from "../../../ffi/libc.ts";
+import { errno, read, readv, recv, shutdown, write, writev } from "../../../ffi/libc.ts";
 import { allocateNative } from "../../../ffi/native-buffer.ts";
 import { gather } from "../backend.ts";
 import type { DescriptorChain } from "../queue.ts";
@@ -175,7 +175,7 @@ export class Connection {
         payload = this.#read(chain, room, vector);
         if (payload === BROKEN) return BROKEN;
         if (payload > 0) op = Op.RW;
-      } else if (!this.#asked) {
+      } else if (this.#hasInput && !this.#asked) {
         // Once: what the guest says then, or by itself later, is heard.
         this.#asked = true;
         op = Op.CREDIT_REQUEST;
@@ -220,10 +220,22 @@ export class Connection {
     gather(vector, chain, "writable", Packet.BYTES, room);
     const got = readv(this.fd, vector.address, vector.count);
     if (got > 0) return got;
-    this.readable = false;
-    if (got < 0) return errno() === EAGAIN ? 0 : BROKEN;
-    this.ended |= this.#hungUp ? SHUTDOWN_BOTH : SHUTDOWN_SEND;
+    if (got < 0 && errno() !== EAGAIN) return BROKEN;
+    this.#noInput(got === 0);
     return 0;
+  }
+
+  /** Looks for bytes that the guest has no room for. Their end, if that is what there is, needs none. */
+  get #hasInput(): boolean {
+    const seen = recv(this.fd, waste.address, 1, MSG_PEEK);
+    if (seen > 0) return true;
+    this.#noInput(seen === 0);
+    return false;
+  }
+
+  #noInput(end: boolean): void {
+    this.readable = false;
+    if (end) this.ended |= this.#hungUp ? SHUTDOWN_BOTH : SHUTDOWN_SEND;
   }
 
   #noReader(): void {

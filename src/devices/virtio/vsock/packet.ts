@@ -2,6 +2,7 @@
 import { memcpy } from "../../../ffi/libc.ts";
 import { allocateNative } from "../../../ffi/native-buffer.ts";
 import type { DescriptorChain } from "../queue.ts";
+import { HOST_CID } from "./cid.ts";
 
 /** Section 5.10.6, enum virtio_vsock_op. */
 export const Op = {
@@ -20,11 +21,6 @@ export const SHUTDOWN_SEND = 2;
 export const SHUTDOWN_BOTH = SHUTDOWN_RCV | SHUTDOWN_SEND;
 
 export const TYPE_STREAM = 1;
-
-/** Context IDs, section 5.10.4: the host's, and the guest's smallest. The upper 32 bits of each are reserved and zero. */
-export const HOST_CID = 2;
-export const SMALLEST_GUEST_CID = 3;
-export const LARGEST_GUEST_CID = 0xffff_fffe;
 
 /** Word offsets in the header; all its fields are little-endian. */
 const W = {

@@ -403,6 +403,17 @@ describe("credit", () => {
     expect(bytesOf(driver.take()).equals(text.subarray(14_000))).toBe(true);
   });
 
+  it("of none does not keep the end of the stream from the guest", () => {
+    const driver = ready();
+    const { client, hostPort } = driver.fromHost(7, 0);
+    expect(driver.take()).toEqual([]);
+    client.endOutput();
+    expect(driver.take()).toMatchObject([{ op: Op.SHUTDOWN, flags: SHUTDOWN_SEND }]);
+    client.close();
+    expect(driver.take()).toMatchObject([{ op: Op.SHUTDOWN, flags: SHUTDOWN_BOTH }]);
+    driver.send({ op: Op.RST, srcPort: 7, dstPort: hostPort });
+  });
+
   it("of the host is told when asked for", () => {
     const driver = ready();
     const { client, hostPort } = driver.fromHost(7);

@@ -15,12 +15,13 @@ import { BLOCKED, VirtioBackend } from "../backend.ts";
 import { VIRTIO_ID_VSOCK } from "../constants.ts";
 import { VirtqueueError, type DescriptorChain } from "../queue.ts";
 import type { VirtioModel, VirtioState } from "../state.ts";
+import { HOST_CID } from "./cid.ts";
 import { BROKEN, Connection, NOTHING, OWES_CREDIT, OWES_REQUEST, OWES_RESPONSE } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
-import { Counter, VsockCounters } from "./counters.ts";
+import { VsockCounter, vsockCounters, type VsockCounters } from "./vsock-counters.ts";
 import { INCOMPLETE, INVALID, readGreeting } from "./greeting.ts";
 import { HostBuffer } from "./host-buffer.ts";
-import { HOST_CID, Op, Packet, TYPE_STREAM } from "./packet.ts";
+import { Op, Packet, TYPE_STREAM } from "./packet.ts";
 import { acceptUnix, connectUnix } from "./unix-socket.ts";
 
 const VIRTIO_VSOCK_F_STREAM = 0;
@@ -106,7 +107,7 @@ export class VirtioVsock extends VirtioBackend {
     this.#cid = options.cid;
     this.#listenFd = options.listenFd;
     this.#portPath = options.portPath;
-    this.#counters = options.counters ?? new VsockCounters();
+    this.#counters = options.counters ?? vsockCounters();
     host.watch(this.#listenFd, EPOLLIN, () => {
       this.#clientsWaiting = true;
       this.#settle();
@@ -168,10 +169,10 @@ export class VirtioVsock extends VirtioBackend {
       return BLOCKED;
     }
     const packet = this.#incoming;
-    this.#counters.add(Counter.sentPackets);
+    this.#counters.add(VsockCounter.sentPackets);
     // Nobody to answer to: not even a header, or one with a false sender.
     if (!packet.load(chain) || !packet.isFrom(this.#cid)) {
-      this.#counters.add(Counter.errors);
+      this.#counters.add(VsockCounter.errors);
       return 0;
     }
     const { type, op, destinationPort, sourcePort } = packet;
@@ -193,7 +194,7 @@ export class VirtioVsock extends VirtioBackend {
         else this.#violation(connection);
         return;
       case Op.RST:
-        if (connection.phase === "requesting") this.#counters.add(Counter.refused);
+        if (connection.phase === "requesting") this.#counters.add(VsockCounter.refused);
         if (connection.guestHasSentAll) this.#leave(connection);
         else this.#close(connection);
         return;
@@ -229,7 +230,7 @@ export class VirtioVsock extends VirtioBackend {
     if (length > chain.readableBytes - Packet.BYTES) return false;
     const before = connection.buffered;
     if (!connection.receive(chain, Packet.BYTES, length, this.#vector, this.#supply)) return false;
-    this.#counters.add(Counter.sentBytes, length);
+    this.#counters.add(VsockCounter.sentBytes, length);
     if (before === 0 && connection.buffered > 0) this.#host.rewatch(connection.fd, EPOLLIN | EPOLLOUT);
     return true;
   }
@@ -241,7 +242,7 @@ export class VirtioVsock extends VirtioBackend {
     const fd =
       this.#all.size < MAX_CONNECTIONS ? connectUnix(`${this.#portPath}${destinationPort}`) : -EAGAIN;
     if (fd < 0) {
-      this.#counters.add(Counter.refused);
+      this.#counters.add(VsockCounter.refused);
       this.#refuse();
       return;
     }
@@ -266,12 +267,12 @@ export class VirtioVsock extends VirtioBackend {
   }
 
   #opened(): void {
-    this.#counters.add(Counter.connections);
-    this.#counters.add(Counter.open);
+    this.#counters.add(VsockCounter.connections);
+    this.#counters.add(VsockCounter.open);
   }
 
   #violation(connection: Connection): void {
-    this.#counters.add(Counter.errors);
+    this.#counters.add(VsockCounter.errors);
     this.#break(connection);
   }
 
@@ -314,8 +315,8 @@ export class VirtioVsock extends VirtioBackend {
 
   #store(chain: DescriptorChain, payload: number): number {
     this.#outgoing.store(chain);
-    this.#counters.add(Counter.receivedPackets);
-    this.#counters.add(Counter.receivedBytes, payload);
+    this.#counters.add(VsockCounter.receivedPackets);
+    this.#counters.add(VsockCounter.receivedBytes, payload);
     return Packet.BYTES + payload;
   }
 
@@ -449,7 +450,7 @@ export class VirtioVsock extends VirtioBackend {
   #forget(connection: Connection): void {
     if (connection.phase === "greeting") this.#greetings--;
     if (connection.phase === "requesting" || connection.phase === "open") this.#table.delete(connection);
-    if (connection.phase === "open") this.#counters.add(Counter.open, -1);
+    if (connection.phase === "open") this.#counters.add(VsockCounter.open, -1);
     if (connection.queued) this.#ready = this.#ready.filter((other) => other !== connection);
     connection.queued = false;
   }
@@ -486,7 +487,7 @@ export class VirtioVsock extends VirtioBackend {
       if (connection.deadline > now) next = Math.min(next, connection.deadline);
       else if (connection.phase === "greeting") this.#close(connection);
       else {
-        if (connection.phase === "requesting") this.#counters.add(Counter.refused);
+        if (connection.phase === "requesting") this.#counters.add(VsockCounter.refused);
         this.#break(connection);
       }
     }
