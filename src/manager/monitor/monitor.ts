@@ -71,14 +71,14 @@ export class Monitor implements Controlled {
       } catch (error) {
         exit = failureRecord(error);
         if (first) {
-          this.#tellExit(exit);
+          this.#keeper.tellExit(exit);
           this.#finish(exit);
           throw error;
         }
       } finally {
         this.#machine = undefined;
       }
-      this.#tellExit(exit);
+      this.#keeper.tellExit(exit);
       const ranFor = performance.now() - start;
       const delay =
         this.#intent !== undefined
@@ -262,9 +262,5 @@ export class Monitor implements Controlled {
   #finish(exit: ExitRecord): void {
     if (this.#keeper.record.state === "stopped") return;
     this.#keeper.enter("stopped", { exit });
-  }
-
-  #tellExit({ reason, status, message }: ExitRecord): void {
-    this.#keeper.tell({ event: "exit", reason, status, ...(message === undefined ? {} : { message }) });
   }
 }
