@@ -13,6 +13,8 @@ import { Restarts } from "./restarts.ts";
 import { monitorStats } from "./stats.ts";
 
 const SIGTERM = 15;
+/** A longer timer of Node's runs out at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export interface MonitorParts extends RecordPlaces {
   readonly definition: VmDefinition;
@@ -109,7 +111,8 @@ export class Monitor implements Controlled {
   }
 
   stop({ timeout, force, byUser = true }: StopRequest): void {
-    const limit = timeout ?? this.#parts.definition.stopTimeout ?? DEFAULT_STOP_TIMEOUT_MS;
+    const wanted = timeout ?? this.#parts.definition.stopTimeout ?? DEFAULT_STOP_TIMEOUT_MS;
+    const limit = Math.min(wanted, LONGEST_TIMER_MS);
     // Only a command that has started can be told.
     const signaled = this.#parts.definition.machine.command !== undefined && this.#userland;
     this.#intent = { force: force || limit === 0, timeout: limit, signaled };
