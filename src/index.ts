@@ -1,4 +1,5 @@
 /** The library: `import { Machine } from "tsvm"`. */
+export { ArgumentError } from "./arguments.ts";
 export { TsvmError } from "./errors.ts";
 export { Machine } from "./machine/machine.ts";
 export type {
@@ -44,7 +45,8 @@ export {
   KernelTruncatedError,
 } from "./boot/errors.ts";
 export type { ExitCounts } from "./machine/control.ts";
-export { releaseIdleWorkers, warmUpWorkers } from "./machine/worker-pool.ts";
+export { warmUpWorkers } from "./machine/warm-up.ts";
+export { releaseIdleWorkers } from "./machine/worker-pool.ts";
 export { KvmUnavailableError, GuestMemoryError } from "./kvm/errors.ts";
 export { NetError } from "./net/errors.ts";
 export { DiskError } from "./disk/errors.ts";
