@@ -22,6 +22,7 @@ export interface BootFlags {
   acpi: boolean;
   detach?: boolean;
   name?: string;
+  replace?: boolean;
   timeout?: string;
   shutdownTimeout?: string;
   vm?: string;

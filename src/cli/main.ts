@@ -104,6 +104,7 @@ function buildProgram(done: (status: number) => void): Command {
     )
     .option("--detach", "run it in the background, and print its name; see tsvm ps, console, logs, stop")
     .option("--name <name>", "its name there")
+    .option("--replace", "stop a VM of that name, and take its place")
     .option("--vm <name>", "which VM of a definition file with several")
     .option("--lenient", "of a definition file: go on without what tsvm lacks, with a warning")
     .option("--json", "print one JSON document about the run instead of the guest's output")

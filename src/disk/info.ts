@@ -1,5 +1,6 @@
 /** What can be said about an image without qemu-img: what `tsvm image info` shows. */
 import { fstatSync } from "node:fs";
+import { checkOneOf, checkPath } from "../arguments.ts";
 import { closeLayers, openChain, type OpenLayer } from "./chain.ts";
 import { ImageFile } from "./image-file.ts";
 import type { ImageFormat } from "./plan.ts";
@@ -48,9 +49,11 @@ export interface ImageInfoResult {
 
 /**
  * Looks at an image and all that is below it, also while somebody else uses them.
- * Throws a DiskError for what is missing, damaged or not supported, and an ImageIoError.
+ * Throws a DiskError for what is missing, damaged or not supported, an ImageIoError, and an ArgumentError.
  */
 export function imageInfo(path: string, format?: ImageFormat): ImageInfoResult {
+  checkPath("imageInfo: path", path);
+  if (format !== undefined) checkOneOf("imageInfo: format", format, ["raw", "qcow2"]);
   const { layers, warnings } = openChain(path, { writable: false, format, lock: false });
   try {
     const image = layers.reduceRight<ImageInfo | undefined>(

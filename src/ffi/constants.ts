@@ -24,8 +24,10 @@ export const EFD_CLOEXEC = O_CLOEXEC;
 export const EPOLL_CLOEXEC = O_CLOEXEC;
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
+export const EPOLL_CTL_MOD = 3;
 export const EPOLLIN = 0x1;
 export const EPOLLOUT = 0x4;
+export const EPOLLHUP = 0x10;
 export const EPOLLET = 0x8000_0000;
 
 export const F_GETFL = 3;
@@ -38,6 +40,14 @@ export const F_RDLCK = 0;
 export const F_WRLCK = 1;
 export const F_UNLCK = 2;
 
+export const AF_UNIX = 1;
+export const SOCK_STREAM = 1;
+export const SOCK_NONBLOCK = O_NONBLOCK;
+export const SOCK_CLOEXEC = O_CLOEXEC;
+export const SHUT_RD = 0;
+export const SHUT_WR = 1;
+export const MSG_PEEK = 0x2;
+
 export const FALLOC_FL_KEEP_SIZE = 0x01;
 export const FALLOC_FL_PUNCH_HOLE = 0x02;
 export const FALLOC_FL_ZERO_RANGE = 0x10;
@@ -46,12 +56,8 @@ export const SEEK_SET = 0;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 
-export const AF_UNIX = 1;
 export const AF_INET = 2;
-export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
-export const SOCK_NONBLOCK = O_NONBLOCK;
-export const SOCK_CLOEXEC = O_CLOEXEC;
 
 export const SIG_BLOCK = 0;
 
@@ -72,6 +78,7 @@ export const IFF_VNET_HDR = 0x4000;
 export const SIOCGIFMTU = 0x8921;
 
 export const EPERM = 1;
+export const ENOENT = 2;
 export const EINTR = 4;
 export const EIO = 5;
 export const ENXIO = 6;
@@ -82,5 +89,7 @@ export const EINVAL = 22;
 export const EPIPE = 32;
 export const EBADFD = 77;
 export const EOPNOTSUPP = 95;
+export const EADDRINUSE = 98;
+export const ECONNREFUSED = 111;
 
 export const PAGE_SIZE = 4096;

@@ -96,6 +96,13 @@ export const epoll_wait = declare(
   "int count",
   "int timeoutMs",
 );
+/** bind(2) and connect(2); `name` is a struct sockaddr of `length` bytes. */
+export const bind = declare("int bind", "int fd", "void *name", "unsigned int length");
+export const connect = declare("int connect", "int fd", "void *name", "unsigned int length");
+export const listen = declare("int listen", "int fd", "int backlog");
+export const accept4 = declare("int accept4", "int fd", "uintptr_t name", "uintptr_t length", "int flags");
+export const shutdown = declare("int shutdown", "int fd", "int how");
+export const recv = declare("int64_t recv", "int fd", "uintptr_t address", "size_t length", "int flags");
 /** memset(3) and memcpy(3), for memory that is known by its address. Their result is the address given. */
 export const memset = declare("uintptr_t memset", "uintptr_t address", "int byte", "size_t length");
 export const memcpy = declare("uintptr_t memcpy", "uintptr_t to", "uintptr_t from", "size_t length");

@@ -12,6 +12,7 @@ import { consoleModel, type WindowSize } from "../devices/virtio/console.ts";
 import { R } from "../devices/virtio/mmio.ts";
 import { NET_COUNTERS } from "../devices/virtio/net/net-counters.ts";
 import { rngModel } from "../devices/virtio/rng.ts";
+import { VSOCK_COUNTERS } from "../devices/virtio/vsock/vsock-counters.ts";
 import { VirtioState, type VirtioModel } from "../devices/virtio/state.ts";
 import { openDisk } from "../disk/open.ts";
 import { TsvmError } from "../errors.ts";
@@ -33,6 +34,7 @@ import { createInputPipe, createOutputPipe, type WorkerPipe } from "./pipe.ts";
 import type { MachinePlan, VcpuPlan, VirtioBackendPlan, VirtioPlan } from "./plan.ts";
 import { SharedLayout } from "./shared-layout.ts";
 import type { ResolvedMachine } from "./resolve.ts";
+import type { OpenVsock } from "./vsock.ts";
 
 /** Interrupt lines for virtio devices: what the timer, COM1, the clock, ACPI, the FPU and the cascade leave free. */
 const VIRTIO_IRQS = [5, 6, 7, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
@@ -77,6 +79,7 @@ export function assemble(
   kvm: Kvm,
   windowSize: WindowSize,
   networks: readonly OpenNetwork[],
+  vsock: OpenVsock | undefined,
   cleanup: Cleanup,
 ): Assembly {
   const bootFiles = openBootFiles(machine);
@@ -97,6 +100,7 @@ export function assemble(
   const warnings: string[] = [];
   const requests: DeviceRequest[] = machine.disks.map((disk) => diskRequest(disk, layout, cleanup, warnings));
   for (const network of networks) requests.push(networkRequest(network, layout));
+  if (vsock !== undefined) requests.push(vsockRequest(vsock, layout));
   if (pipes.virtio !== undefined) requests.push(consoleRequest(pipes.virtio, windowSize));
   requests.push({ model: rngModel(), backend: { type: "rng" } });
 
@@ -210,6 +214,11 @@ function diskRequest(
 
 function networkRequest({ model, ...network }: OpenNetwork, layout: SharedLayout): DeviceRequest {
   return { model, backend: { type: "net", ...network, counters: layout.add(Counters.bytes(NET_COUNTERS)) } };
+}
+
+function vsockRequest({ model, cid, listenFd, portPath }: OpenVsock, layout: SharedLayout): DeviceRequest {
+  const counters = layout.add(Counters.bytes(VSOCK_COUNTERS));
+  return { model, backend: { type: "vsock", cid, listenFd, portPath, counters } };
 }
 
 function connectDevice(

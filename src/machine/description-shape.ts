@@ -84,6 +84,7 @@ const DESCRIPTION: Shape = {
     append: "string",
     disks: { listOf: DISK },
     networks: { listOf: NETWORK },
+    vsock: { keys: { cid: "number", path: "string" } },
     root: { oneOf: ["disk", "bundled"] },
     rootDevice: "string",
     console: { oneOf: ["serial", "virtio"] },

@@ -7,6 +7,7 @@ import { DescriptionError } from "./description-error.ts";
 import { checkShape } from "./description-shape.ts";
 import { checkRateLimits } from "./description-rates.ts";
 import { validateNetworks } from "./description-network.ts";
+import { validateVsock } from "./description-vsock.ts";
 
 export { DescriptionError };
 
@@ -69,6 +70,17 @@ export interface NetworkDescription {
   dns?: string[];
 }
 
+/** Sockets between programs of the guest (AF_VSOCK) and unix sockets of the host. docs/vsock.md. */
+export interface VsockDescription {
+  /** The guest's context ID, from 3 on; 3 by default. Several guests may have the same. */
+  cid?: number;
+  /**
+   * The unix socket by which programs of the host get into the guest; what the guest connects to is PATH_PORT. By default one in a
+   * temporary directory of its own, see `Machine.vsockPath`.
+   */
+  path?: string;
+}
+
 /** A command that tsvm's init runs in the guest. */
 export interface CommandDescription {
   /** Program and arguments; the program is looked up in the guest's PATH. */
@@ -105,6 +117,8 @@ export interface MachineDescription {
   disks?: DiskDescription[];
   /** Network interfaces; none by default. */
   networks?: NetworkDescription[];
+  /** A vsock device; none by default. */
+  vsock?: VsockDescription;
   /**
    * What the guest's root is: the first of `disks`, or a throw-away copy of the bundled root file system. By default the
    * first disk if there is one; the bundled root needs tsvm's init (the bundled kernel, or a `command`).
@@ -129,13 +143,13 @@ export interface MachineDescription {
 const PAGE = 4096;
 const SMALLEST_MEMORY = 1 * MiB;
 export const SERIAL_LENGTH = 20;
-/** Disks and networks: as many as there are interrupt lines, but for the random number generator and the console. */
+/** Disks, networks and vsock: as many as there are interrupt lines, but for the random number generator and the console. */
 export const MAX_DISKS = 14;
 
 /** Throws a {@link DescriptionError} for the first thing that is wrong. `hostCpuLimit` is KVM's. */
 export function validateDescription(description: MachineDescription, hostCpuLimit: number): void {
   checkShape(description);
-  const { cpus, memory, disks = [], networks = [], command } = description;
+  const { cpus, memory, disks = [], networks = [], vsock, command } = description;
   if (!Number.isInteger(cpus) || cpus < 1) {
     throw new DescriptionError(`cpus: ${cpus} is not a whole number of at least 1`);
   }
@@ -176,6 +190,14 @@ export function validateDescription(description: MachineDescription, hostCpuLimi
   }
   for (const disk of disks) validateDisk(disk);
   validateNetworks(networks);
+  if (vsock !== undefined) {
+    validateVsock(vsock);
+    if (disks.length + networks.length + 1 > MAX_DISKS) {
+      throw new DescriptionError(
+        `vsock: with ${disks.length} disks and ${networks.length} networks, more than the ${MAX_DISKS} devices that a machine takes`,
+      );
+    }
+  }
   const orders = disks.map(({ bootOrder }) => bootOrder).filter((order) => order !== undefined);
   const twice = orders.find((order, index) => orders.indexOf(order) !== index);
   if (twice !== undefined) throw new DescriptionError(`disks: two have the boot order ${twice}`);

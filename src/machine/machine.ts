@@ -1,6 +1,16 @@
 /** One running machine, as a program sees it. What happens behind is in life.ts. */
 import { EventEmitter } from "node:events";
 import type { Duplex, Readable, Writable } from "node:stream";
+import {
+  checkAbortSignal,
+  checkBytes,
+  checkListener,
+  checkOptions,
+  checkPattern,
+  checkSignalNumber,
+  checkTimeout,
+  checkWindowSize,
+} from "../arguments.ts";
 import type { WindowSize } from "../devices/virtio/console.ts";
 import type { BootEntry } from "../disk/boot-entry/boot-entry.ts";
 import { Kvm } from "../kvm/kvm.ts";
@@ -11,6 +21,7 @@ import { Cleanup } from "./cleanup.ts";
 import { monotonicNow } from "./clock.ts";
 import { VcpuCommand, type ExitCounts } from "./control.ts";
 import { validateDescription, type MachineDescription } from "./description.ts";
+import { MachineStateError } from "./errors.ts";
 import { MachineLife, type LifeOptions } from "./life.ts";
 import type {
   BootOptions,
@@ -23,9 +34,13 @@ import type { OpenNetworks } from "./networks.ts";
 import type { StopReport } from "./report.ts";
 import { resolveMachine, type ResolvedMachine } from "./resolve.ts";
 import type { MachineStats } from "./stats.ts";
+import type { OpenVsock } from "./vsock.ts";
+import type { VsockConnectOptions } from "./vsock-connect.ts";
 
 const SHUTDOWN_TIMEOUT_MS = 30_000;
 const DEFAULT_WINDOW: WindowSize = { rows: 25, columns: 80 };
+const BOOT_OPTIONS = { windowSize: checkWindowSize, signal: checkAbortSignal, readyPattern: checkPattern };
+const WAIT_OPTIONS = { timeout: checkTimeout, signal: checkAbortSignal };
 
 /**
  * A virtual machine.
@@ -47,6 +62,8 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
   readonly warnings: readonly string[];
   /** What the first disk's boot configuration said, where the kernel comes from there. */
   readonly bootEntry: BootEntry | undefined;
+  /** Absolute path of the vsock device's unix socket, where the machine has one. */
+  readonly vsockPath: string | undefined;
   readonly #assembly: Assembly;
   readonly #life: MachineLife;
   #stopped: Promise<StopReport> | undefined;
@@ -58,12 +75,14 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     { kernel, run }: ResolvedMachine,
     cleanup: Cleanup,
     options: Pick<LifeOptions, "start" | "readyPattern">,
+    vsockPath: string | undefined,
   ) {
     super();
     this.#assembly = assembly;
     this.commandLine = assembly.commandLine;
     this.warnings = assembly.warnings;
     this.bootEntry = typeof kernel === "string" ? undefined : kernel.entry;
+    this.vsockPath = vsockPath;
     // The type of emit() does not see that an event and its arguments belong together.
     const emit = (event: keyof MachineEvents, ...args: unknown[]): void => {
       (this as EventEmitter).emit(event, ...args);
@@ -86,6 +105,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    */
   static async boot(description: MachineDescription, options: BootOptions = {}): Promise<Machine> {
     const start = monotonicNow();
+    checkOptions("Machine.boot", options, BOOT_OPTIONS);
     const { signal, readyPattern, windowSize = DEFAULT_WINDOW } = options;
     signal?.throwIfAborted();
     await bootTurn();
@@ -97,10 +117,11 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
       const resolved = await resolveMachine(description);
       signal?.throwIfAborted();
       const networks = await openNetworksOf(resolved, cleanup);
-      const assembly = assemble(resolved, kvm, windowSize, networks.open, cleanup);
+      const vsock = await openVsockOf(resolved, cleanup);
+      const assembly = assemble(resolved, kvm, windowSize, networks.open, vsock, cleanup);
       await Promise.all([assembly.memoryInPlace, networks.ready]);
       signal?.throwIfAborted();
-      const machine = new Machine(assembly, resolved, cleanup, { start, readyPattern });
+      const machine = new Machine(assembly, resolved, cleanup, { start, readyPattern }, vsock?.path);
       if (signal !== undefined) machine.#obey(signal);
       return machine;
     } catch (error) {
@@ -135,7 +156,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * Resolves when `pattern` is on the console, serial or virtio. Looks at what has come since the last match, or since the boot
    * (64 KiB at most); each console by itself. Escape sequences and carriage returns are part of the text.
    *
-   * @throws MachineTimeoutError, MachineEndedError, or the reason of `options.signal`.
+   * @throws MachineTimeoutError, MachineEndedError, ArgumentError, or the reason of `options.signal`.
    * @example
    * ```ts
    * const machine = await Machine.boot({ cpus: 1, memory: 64 * 2 ** 20 });
@@ -146,6 +167,8 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * ```
    */
   async waitForConsole(pattern: string | RegExp, options: WaitOptions = {}): Promise<RegExpExecArray> {
+    checkPattern("waitForConsole: pattern", pattern);
+    checkOptions("waitForConsole", options, WAIT_OPTIONS);
     const { consoleWatch, keepAlive } = this.#life;
     return keepAlive.while(consoleWatch.wait(pattern, options));
   }
@@ -178,26 +201,31 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
 
   /** Types on the guest's console. False when the guest takes it slower than it comes: see {@link onceConsoleDrained}. */
   writeConsole(bytes: Uint8Array): boolean {
+    checkBytes("writeConsole: bytes", bytes);
     return this.#life.input.writeConsole(bytes);
   }
 
   /** What was typed on the console has gone to the guest. */
   onceConsoleDrained(listener: () => void): void {
+    checkListener("onceConsoleDrained: listener", listener);
     this.#life.input.onceConsoleDrained(listener);
   }
 
   /** Tells the guest how large the terminal behind its console is. */
   resizeConsole(size: WindowSize): void {
+    checkWindowSize("resizeConsole: size", size);
     this.#life.input.resizeConsole(size);
   }
 
   /** Standard input of the command. False when the guest takes it slower than it comes: wait for {@link onceStdinDrained}. */
   writeStdin(bytes: Uint8Array): boolean {
+    checkBytes("writeStdin: bytes", bytes);
     return this.#life.input.writeStdin(bytes);
   }
 
   /** What the guest is to be sent has gone. */
   onceStdinDrained(listener: () => void): void {
+    checkListener("onceStdinDrained: listener", listener);
     this.#life.input.onceStdinDrained(listener);
   }
 
@@ -206,8 +234,9 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     this.#life.input.endStdin();
   }
 
-  /** Sends a signal to the command in the guest. */
+  /** Sends a signal, by its number, to the command in the guest. */
   signalCommand(signal: number): void {
+    checkSignalNumber("signalCommand: signal", signal);
     this.#life.input.signalCommand(signal);
   }
 
@@ -221,6 +250,25 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
   resumeOutput(): void {
     this.#life.output.release("console", this);
     this.#life.output.release("control", this);
+  }
+
+  /**
+   * Connects to a vsock port of the guest, at which a program of the guest must listen. The stream ends in each direction by itself:
+   * when nothing more comes, `end()` it too. Needs `vsock` in the description.
+   *
+   * @throws VsockConnectError, MachineStateError, or the reason of `options.signal`.
+   * @example
+   * ```ts
+   * await using machine = await Machine.boot({ cpus: 1, memory: 64 * 2 ** 20, vsock: {} });
+   * const refusal = await machine.vsock(1234, { timeout: 30_000 }).catch((error: Error) => error.message);
+   * console.log(refusal); // "vsock port 1234: the guest takes no connection there"
+   * ```
+   */
+  async vsock(port: number, options: VsockConnectOptions = {}): Promise<Duplex> {
+    if (this.#life.ended) throw new MachineStateError("vsock()");
+    const { connectVsock, VsockConnectError } = await import("./vsock-connect.ts");
+    if (this.vsockPath === undefined) throw new VsockConnectError("none", "the machine has no vsock device");
+    return connectVsock(this.vsockPath, port, options);
   }
 
   /** Exits to user space so far. */
@@ -276,8 +324,9 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     return this.#life.resume();
   }
 
-  /** Ends the machine at once, as if its power was cut. Resolves when nothing of it is left. */
-  async stop(): Promise<StopReport> {
+  /** Ends the machine at once, as if its power was cut. Resolves when nothing of it is left. There are no options. */
+  async stop(options: Record<string, never> = {}): Promise<StopReport> {
+    checkOptions("stop", options, {}, "shutdown({ timeout }) gives the guest time");
     this.#life.end("stopped");
     return this.stopped;
   }
@@ -287,7 +336,9 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * still there after the time limit. A guest that knows of no power button (no ACPI) is ended at once. A paused machine is
    * resumed first.
    */
-  async shutdown({ timeout = SHUTDOWN_TIMEOUT_MS }: ShutdownOptions = {}): Promise<StopReport> {
+  async shutdown(options: ShutdownOptions = {}): Promise<StopReport> {
+    checkOptions("shutdown", options, { timeout: checkTimeout });
+    const { timeout = SHUTDOWN_TIMEOUT_MS } = options;
     if (!this.#life.ended) await this.resume().catch(() => undefined); // of one that ends meanwhile
     if (this.#life.ended) return this.stopped;
     if (!this.pressPowerButton()) return this.stop();
@@ -341,4 +392,10 @@ async function openNetworksOf(machine: ResolvedMachine, cleanup: Cleanup): Promi
   // Only now: most machines have none.
   const { openNetworks } = await import("./networks.ts");
   return openNetworks(machine, cleanup);
+}
+
+async function openVsockOf({ vsock }: ResolvedMachine, cleanup: Cleanup): Promise<OpenVsock | undefined> {
+  if (vsock === undefined) return undefined;
+  const { openVsock } = await import("./vsock.ts");
+  return openVsock(vsock, cleanup);
 }

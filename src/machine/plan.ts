@@ -46,8 +46,18 @@ export interface NetBackendPlan {
   readonly counters: SharedRange;
 }
 
+export interface VsockBackendPlan {
+  readonly type: "vsock";
+  readonly cid: number;
+  /** The listening unix socket, and what the unix sockets of the host's ports are called without the port. */
+  readonly listenFd: number;
+  readonly portPath: string;
+  /** Of VsockCounters. */
+  readonly counters: SharedRange;
+}
+
 export type VirtioBackendPlan =
-  { readonly type: "rng" } | BlkBackendPlan | ConsoleBackendPlan | NetBackendPlan;
+  { readonly type: "rng" } | BlkBackendPlan | ConsoleBackendPlan | NetBackendPlan | VsockBackendPlan;
 
 export interface VirtioPlan {
   readonly model: VirtioModel;

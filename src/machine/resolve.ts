@@ -12,6 +12,7 @@ import {
   type DiskDescription,
   type MachineDescription,
   type NetworkDescription,
+  type VsockDescription,
 } from "./description.ts";
 import { guestAddressParameters } from "./guest-address.ts";
 import { encodeRun, type RunRequest } from "./guest-init.ts";
@@ -41,6 +42,7 @@ export interface ResolvedMachine {
   readonly commandLine: string;
   readonly disks: readonly ResolvedDisk[];
   readonly networks: readonly NetworkDescription[];
+  readonly vsock: VsockDescription | undefined;
   readonly virtioConsole: boolean;
   readonly acpi: boolean;
   /** The frame that tells tsvm's init what to do; undefined where the guest boots by itself. */
@@ -127,6 +129,7 @@ export async function resolveMachine(description: MachineDescription): Promise<R
     commandLine: parameters.join(" "),
     disks,
     networks,
+    vsock: description.vsock,
     virtioConsole: ownInit || description.console === "virtio",
     // The bundled kernel would not look at the tables.
     acpi: description.acpi ?? !bundled,

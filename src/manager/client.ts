@@ -11,7 +11,7 @@ import {
   type Methods,
   type Notice,
 } from "./protocol.ts";
-import { usableSocketPath } from "./socket-path.ts";
+import { usableSocketPath } from "../socket-path.ts";
 
 /** A monitor that lives answers in a few ms; one on a busy host in a second. */
 const PATIENCE_MS = 10_000;

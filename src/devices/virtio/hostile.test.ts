@@ -10,6 +10,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { rawDiskOn } from "../../disk/testing/raw-disk.ts";
 import type { GuestMemory } from "../../kvm/guest-memory.ts";
 import { HostPort } from "../testing/console-driver.ts";
+import { CID, Client, Service, TestHost } from "../testing/vsock-driver.ts";
 import { GUARD_BYTE, guardedMemory, INDIRECT, ProbeBackend, probeModel, Rig } from "../testing/driver.ts";
 import type { VirtioBackend } from "./backend.ts";
 import { blkModel, VirtioBlk } from "./blk.ts";
@@ -17,6 +18,8 @@ import { consoleModel, VirtioConsole } from "./console.ts";
 import { R } from "./mmio.ts";
 import { rngModel, VirtioRng } from "./rng.ts";
 import { W, type VirtioModel, type VirtioState } from "./state.ts";
+import { connectUnix } from "./vsock/unix-socket.ts";
+import { VirtioVsock, vsockModel } from "./vsock/vsock.ts";
 
 const RAM = 128 * 1024;
 const DISK = 64 * 1024;
@@ -80,6 +83,36 @@ const TARGETS: Record<string, () => Target> = {
       },
       drain: () => Buffer.concat(hosts.map((host) => host.read())),
       close: () => hosts.forEach((host) => host.close()),
+    };
+  },
+  vsock: () => {
+    const path = join(directory, "v");
+    const host = new TestHost();
+    const listener = new Service(path);
+    const clients = Array.from({ length: 4 }, (_, port) => {
+      const client = new Client(connectUnix(path));
+      client.write(`CONNECT ${port}\n${"input".repeat(1000)}`);
+      return client;
+    });
+    let device: VirtioVsock | undefined;
+    return {
+      model: vsockModel(CID),
+      build: (state, memory) =>
+        (device = new VirtioVsock(state, memory, host, {
+          cid: CID,
+          listenFd: listener.fd,
+          portPath: `${path}_`,
+        })),
+      drain: () => {
+        host.turn();
+        host.advance(500);
+        return Buffer.concat(clients.map((client) => client.read(65536) ?? Buffer.alloc(0)));
+      },
+      close: () => {
+        device?.close();
+        for (const one of [...clients, listener, host]) one.close();
+        rmSync(path);
+      },
     };
   },
 };
@@ -329,5 +362,5 @@ describe.each(Object.entries(TARGETS))("a hostile driver of %s", (name, make) =>
     // An attack that the device never notices, or that never gets it to work, is none.
     expect(gaveUp, `times that ${name} gave up`).toBeGreaterThan(10);
     expect(worked, `times that ${name} did something`).toBeGreaterThan(20);
-  });
+  }, 60_000);
 });

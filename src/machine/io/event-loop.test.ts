@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { EPOLLIN } from "../../ffi/constants.ts";
+import { EPOLLIN, EPOLLOUT } from "../../ffi/constants.ts";
 import { close } from "../../ffi/libc.ts";
 import { createEventFd, ring } from "../doorbell.ts";
 import { EventLoop } from "./event-loop.ts";
@@ -50,5 +50,20 @@ describe("EventLoop", () => {
     expect(calls).toEqual(["first"]);
     loop.close();
     for (const fd of fds) close(fd);
+  });
+
+  test("events that are asked for later are reported although they were there before", () => {
+    const loop = new EventLoop();
+    const fd = createEventFd();
+    const calls: number[] = [];
+    loop.watch(fd, EPOLLIN, (events) => {
+      calls.push(events);
+      loop.stop();
+    });
+    loop.callLater(0, () => loop.rewatch(fd, EPOLLIN | EPOLLOUT));
+    loop.run();
+    expect(calls).toEqual([EPOLLOUT]);
+    loop.close();
+    close(fd);
   });
 });

@@ -2,7 +2,14 @@
  * What the I/O thread waits with: epoll over file descriptors, and times. Descriptors are registered edge-triggered: an eventfd
  * need not be read, and a pipe whose data the guest cannot take yet does not make the loop spin.
  */
-import { EINTR, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLET } from "../../ffi/constants.ts";
+import {
+  EINTR,
+  EPOLL_CLOEXEC,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLL_CTL_MOD,
+  EPOLLET,
+} from "../../ffi/constants.ts";
 import { SystemCallError } from "../../ffi/errno.ts";
 import { check, close, epoll_create1, epoll_ctl, epoll_wait, errno } from "../../ffi/libc.ts";
 import { allocateNative } from "../../ffi/native-buffer.ts";
@@ -31,10 +38,14 @@ export class EventLoop {
   /** Has `handler` called when `fd` becomes ready for `events` (EPOLLIN, EPOLLOUT; errors and hang-ups always count). */
   watch(fd: number, events: number, handler: EventHandler): void {
     const place = this.#freePlaces.pop() ?? this.#handlers.length;
-    const event = new Uint32Array([(events | EPOLLET) >>> 0, place, 0]);
-    check(epoll_ctl(this.#epollFd, EPOLL_CTL_ADD, fd, event), "epoll_ctl");
+    this.#control(EPOLL_CTL_ADD, fd, events, place);
     this.#handlers[place] = handler;
     this.#places.set(fd, place);
+  }
+
+  /** Has the handler of `fd` called for other events; if they are there already, then for those. */
+  rewatch(fd: number, events: number): void {
+    this.#control(EPOLL_CTL_MOD, fd, events, this.#places.get(fd)!);
   }
 
   /** Before `fd` is closed: its handler is not called any more. */
@@ -82,6 +93,11 @@ export class EventLoop {
 
   close(): void {
     close(this.#epollFd);
+  }
+
+  #control(operation: number, fd: number, events: number, place: number): void {
+    const event = new Uint32Array([(events | EPOLLET) >>> 0, place, 0]);
+    check(epoll_ctl(this.#epollFd, operation, fd, event), "epoll_ctl");
   }
 
   /** ms until the next alarm, rounded up; -1 without one. */

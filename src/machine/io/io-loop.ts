@@ -13,6 +13,7 @@ import { Disks } from "./disks.ts";
 import { EventLoop } from "./event-loop.ts";
 import { buildNet } from "./net.ts";
 import { watchSerialInput } from "./serial-input.ts";
+import { buildVsock } from "./vsock.ts";
 
 /** Runs until the main thread asks it to stop. `warn` is told what the user should know of. */
 export function runIoLoop(machine: MachinePlan, warn: (text: string) => void): void {
@@ -51,6 +52,8 @@ function buildDevice(context: IoContext, plan: VirtioPlan, state: VirtioState, d
       return buildConsole(context, state, plan, backend);
     case "net":
       return buildNet(context, state, plan, backend);
+    case "vsock":
+      return buildVsock(context, state, plan, backend);
   }
 }
 

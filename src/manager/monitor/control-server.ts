@@ -4,7 +4,7 @@ import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { makePrivateDirectory } from "../paths.ts";
 import type { Hello } from "../protocol.ts";
-import { usableSocketPath, type UsablePath } from "../socket-path.ts";
+import { usableSocketPath, type UsablePath } from "../../socket-path.ts";
 import { Connection } from "./connection.ts";
 import type { Requests } from "./requests.ts";
 
