@@ -1,11 +1,13 @@
 /** What the agent in a guest can be asked for. Each request has a connection of its own; any number may be under way. */
 import { basename } from "node:path";
+import { checkOneOf, checkPath } from "../arguments.ts";
+import { checkAgentOptions, checkCopyFrom, checkCopyTo, checkExec, checkTime } from "./check-arguments.ts";
 import { AgentConnection, type Connector } from "./connection.ts";
 import { receiveTree, type CopyLimits } from "./copy-from.ts";
 import { sendTree, type CopyResult } from "./copy-to.ts";
 import { AgentError } from "./errors.ts";
-import { encodeFrame, LARGEST_PAYLOAD } from "./frames.ts";
-import { checkWindow, GuestProcess } from "./process.ts";
+import { encodeFrame } from "./frames.ts";
+import { GuestProcess } from "./process.ts";
 import {
   Capability,
   encodeExec,
@@ -69,9 +71,8 @@ export class AgentClient {
   /** Starts a command. Whether it could be started is told by {@link GuestProcess.exit}. */
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<GuestProcess> {
     const { env = {}, cwd = "", user = "", terminal = false, stdin = "pipe", timeout, signal } = options;
-    checkCommand(argv, env, cwd, user, timeout);
-    const size =
-      terminal === true ? DEFAULT_TERMINAL : terminal === false ? undefined : checkWindow(terminal);
+    checkExec(argv, options);
+    const size = terminal === true ? DEFAULT_TERMINAL : terminal === false ? undefined : terminal;
     const request = encodeExec({ argv, env, cwd, user, terminal: size, noStdin: stdin === "none" });
     const connection = await this.#open(request, Capability.Exec, signal);
     const process = new GuestProcess(connection, { timeout, stdin: stdin !== "none" });
@@ -84,6 +85,8 @@ export class AgentClient {
    * that name. `local/.` copies what is in the directory, without its name.
    */
   async copyTo(localPath: string, guestPath: string, options: CopyToOptions = {}): Promise<CopyResult> {
+    checkPath("copyTo: localPath", localPath);
+    checkCopyTo("copyTo", guestPath, options);
     const contents = namesContents(localPath);
     // Its name matters where it goes into a directory: what has none is called by no other.
     const name = contents ? "contents" : basename(localPath);
@@ -101,13 +104,15 @@ export class AgentClient {
     guestPath: string,
     options: CopyToOptions = {},
   ): Promise<CopyResult> {
+    checkCopyTo("writeFiles", guestPath, options);
     return this.#put(guestPath, true, options, treeInMemory(files, "contents"));
   }
 
   /** As {@link copyTo}, out of the guest. Nothing is written outside `localPath`, whatever the guest sends. */
   async copyFrom(guestPath: string, localPath: string, options: CopyFromOptions = {}): Promise<CopyResult> {
     const { follow = false, limits, signal } = options;
-    checkText("path in the guest", guestPath, true);
+    checkCopyFrom(guestPath, options);
+    checkPath("copyFrom: localPath", localPath);
     const contents = namesContents(guestPath);
     const name = contents ? undefined : basename(guestPath);
     const connection = await this.#open(encodeGet(guestPath, follow), Capability.Copy, signal);
@@ -120,13 +125,15 @@ export class AgentClient {
 
   /** Has the guest shut down, or reboot. Resolves when it has begun to. */
   async shutdown(how: "poweroff" | "reboot" = "poweroff", options: AgentOptions = {}): Promise<void> {
+    checkOneOf("shutdown", how, ["poweroff", "reboot"]);
+    checkAgentOptions("shutdown", options);
     await this.#simple(encodeShutdown(how), Capability.Shutdown, options);
   }
 
   /** Sets the guest's clock; `time` in ms since 1970, that of the host by default. */
   async setTime(time?: number, options: AgentOptions = {}): Promise<void> {
-    if (time !== undefined && !Number.isFinite(time))
-      throw new AgentError("ERR_AGENT_ARGUMENT", `time: ${time} is no number of milliseconds`);
+    if (time !== undefined) checkTime(time);
+    checkAgentOptions("setTime", options);
     await this.#simple(encodeSetTime(time ?? Date.now()), Capability.SetTime, options);
   }
 
@@ -154,8 +161,6 @@ export class AgentClient {
     { owner = "", parents = false, signal }: CopyToOptions,
     tree: Parameters<typeof sendTree>[1],
   ): Promise<CopyResult> {
-    checkText("path in the guest", destination, true);
-    checkText("owner", owner, false);
     const request = encodePut({ destination, owner, contents, parents });
     const connection = await this.#open(request, Capability.Copy, signal);
     try {
@@ -183,46 +188,5 @@ async function* prefixed<T>(first: IteratorResult<T, unknown>, rest: AsyncIterab
 
 function localError(path: string, error: unknown): AgentError {
   const { code } = error as NodeJS.ErrnoException;
-  return new AgentError("ERR_AGENT_ARGUMENT", `${path}: ${code ?? String(error)}`, { cause: error });
-}
-
-/** Half of what a frame takes, since each string costs a few bytes in the guest, too. */
-const LARGEST_COMMAND = LARGEST_PAYLOAD / 2;
-
-function checkCommand(
-  argv: readonly string[],
-  env: Readonly<Record<string, string>>,
-  cwd: string,
-  user: string,
-  timeout: number | undefined,
-): void {
-  if (argv.length === 0 || argv[0] === "") throw new AgentError("ERR_AGENT_ARGUMENT", "command: empty");
-  for (const text of argv) checkText("command", text, false);
-  for (const [name, value] of Object.entries(env)) {
-    if (name === "" || name.includes("="))
-      throw new AgentError("ERR_AGENT_ARGUMENT", `env: ${JSON.stringify(name)} is no variable name`);
-    checkText("env", name, false);
-    checkText("env", value, false);
-  }
-  checkText("cwd", cwd, false);
-  checkText("user", user, false);
-  const bytes = [...argv, ...Object.entries(env).flat()].reduce(
-    (sum, text) => sum + Buffer.byteLength(text) + 2,
-    0,
-  );
-  if (bytes > LARGEST_COMMAND)
-    throw new AgentError("ERR_AGENT_ARGUMENT", `command: it and its environment have ${bytes} bytes`, {
-      hint: `at most ${LARGEST_COMMAND}; hand it a file (copyTo), or stdin`,
-    });
-  if (timeout !== undefined && !(timeout > 0 && timeout < 2 ** 31))
-    throw new AgentError("ERR_AGENT_ARGUMENT", `timeout: ${timeout} is no number of milliseconds`);
-}
-
-function checkText(what: string, text: unknown, required: boolean): void {
-  if (typeof text !== "string")
-    throw new AgentError("ERR_AGENT_ARGUMENT", `${what}: ${String(text)} is no text`);
-  if (text.includes("\0")) throw new AgentError("ERR_AGENT_ARGUMENT", `${what}: contains a NUL character`);
-  if (required && text === "") throw new AgentError("ERR_AGENT_ARGUMENT", `${what}: empty`);
-  if (Buffer.byteLength(text) > LARGEST_COMMAND)
-    throw new AgentError("ERR_AGENT_ARGUMENT", `${what}: too long`);
+  return new AgentError("ERR_AGENT_LOCAL_PATH", `${path}: ${code ?? String(error)}`, { cause: error });
 }

@@ -331,7 +331,7 @@ async function openDestination(path: string): Promise<FileHandle> {
 }
 
 function destinationError(path: string, error: { code?: string | undefined }): AgentError {
-  return new AgentError("ERR_AGENT_ARGUMENT", `${path}: ${error.code ?? String(error)}`, {
+  return new AgentError("ERR_AGENT_LOCAL_PATH", `${path}: ${error.code ?? String(error)}`, {
     hint: "nothing was copied",
     cause: error,
   });

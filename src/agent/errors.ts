@@ -14,8 +14,8 @@ export type AgentErrorCode =
   | "ERR_AGENT_LOST"
   /** The command could not be started, or the request could not be served; `errno` says why. */
   | "ERR_AGENT_REFUSED"
-  /** An argument that cannot be sent. */
-  | "ERR_AGENT_ARGUMENT"
+  /** On the host there is nothing to copy, or no place to copy to. */
+  | "ERR_AGENT_LOCAL_PATH"
   /** Some files were not copied: see {@link CopyError}. */
   | "ERR_AGENT_COPY"
   /** More output or more files than the caller wants to take. */

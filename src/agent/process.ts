@@ -1,6 +1,7 @@
 /** A command in the guest, as a program sees it. */
-import { constants } from "node:os";
 import { Readable, Writable } from "node:stream";
+import { checkWindowSize } from "../arguments.ts";
+import { signalNumber } from "./check-arguments.ts";
 import type { AgentConnection } from "./connection.ts";
 import { AgentError, protocolError } from "./errors.ts";
 import { encodeFrame, type Frame } from "./frames.ts";
@@ -100,16 +101,14 @@ export class GuestProcess implements AsyncDisposable {
 
   /** Sends a signal to the command's process group: its number or its name, SIGTERM by default. */
   kill(signal: number | NodeJS.Signals = "SIGTERM"): void {
-    const number = typeof signal === "number" ? signal : constants.signals[signal];
-    if (!Number.isInteger(number) || number < 1 || number > 64)
-      throw new AgentError("ERR_AGENT_ARGUMENT", `there is no signal ${signal}`);
+    const number = signalNumber("kill: signal", signal);
     if (!this.#ended) this.#connection.post(encodeSignal(number));
   }
 
   /** Tells a command on a terminal how large that is. */
   resize(size: { readonly rows: number; readonly columns: number }): void {
-    const frame = encodeWindow(checkWindow(size));
-    if (!this.#ended) this.#connection.post(frame);
+    checkWindowSize("resize: size", size);
+    if (!this.#ended) this.#connection.post(encodeWindow(size));
   }
 
   /**
@@ -225,18 +224,6 @@ export class GuestProcess implements AsyncDisposable {
       else stream.destroy(error);
     }
   }
-}
-
-/** Throws an AgentError for what is no size of a terminal. */
-export function checkWindow<T extends { readonly rows: number; readonly columns: number }>(size: T): T {
-  for (const value of [size.rows, size.columns]) {
-    if (!Number.isInteger(value) || value < 1 || value > 0xffff)
-      throw new AgentError(
-        "ERR_AGENT_ARGUMENT",
-        `a terminal of ${size.rows} rows and ${size.columns} columns: from 1 to 65535`,
-      );
-  }
-  return size;
 }
 
 const room = new WeakMap<Readable, () => void>();

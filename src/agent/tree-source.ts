@@ -1,7 +1,7 @@
 /** Where the files come from that are copied into a guest: the host's file system, or memory. */
 import { constants, type BigIntStats, type Dirent } from "node:fs";
 import { lstat, open, opendir, readlink, stat, type FileHandle } from "node:fs/promises";
-import { AgentError } from "./errors.ts";
+import { ArgumentError } from "../arguments.ts";
 import type { Entry } from "./entries.ts";
 
 /** In the order in which the agent wants them: a directory, what is in it, its end. */
@@ -113,16 +113,14 @@ interface MemoryDirectory {
   readonly files: Map<string, { readonly content: Uint8Array; readonly mode: number }>;
 }
 
-/** A directory of files that exist in memory only. Throws an AgentError for a path that leads elsewhere. */
+/** A directory of files that exist in memory only. Throws an ArgumentError for a path that leads elsewhere. */
 export function treeInMemory(files: FilesInMemory, name: string): AsyncGenerator<TreeItem> {
   const root: MemoryDirectory = { directories: new Map(), files: new Map() };
+  if (typeof files !== "object" || files === null) throw new ArgumentError("files", files, "an object");
   for (const [path, given] of Object.entries(files)) {
     const names = path.split("/");
     if (names.some((part) => part === "" || part === "." || part === ".." || part.includes("\0"))) {
-      throw new AgentError(
-        "ERR_AGENT_ARGUMENT",
-        `file ${JSON.stringify(path)}: no relative path without . and ..`,
-      );
+      throw new ArgumentError("files", path, "a relative path without . and ..");
     }
     let directory = root;
     for (const part of names.slice(0, -1)) {
@@ -130,8 +128,8 @@ export function treeInMemory(files: FilesInMemory, name: string): AsyncGenerator
       directory.directories.set(part, inside);
       directory = inside;
     }
-    const plain = typeof given === "string" || given instanceof Uint8Array ? { content: given } : given;
-    const { content, mode = 0o644 } = plain as { content: string | Uint8Array; mode?: number };
+    const { content, mode = 0o644 } = isContent(given) ? { content: given } : given;
+    if (!isContent(content)) throw new ArgumentError(`files: ${path}`, content, "a text or a Uint8Array");
     const bytes = typeof content === "string" ? Buffer.from(content) : content;
     directory.files.set(names.at(-1)!, { content: bytes, mode });
   }
@@ -155,4 +153,8 @@ async function* walkMemory(directory: MemoryDirectory, name: string, now: number
 
 async function* piecesIn(content: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < content.length; at += PIECE_BYTES) yield content.subarray(at, at + PIECE_BYTES);
+}
+
+function isContent(given: unknown): given is string | Uint8Array {
+  return typeof given === "string" || given instanceof Uint8Array;
 }
