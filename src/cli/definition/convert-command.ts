@@ -1,5 +1,5 @@
 /** `tsvm convert`: reads a definition in one format and writes it in another. */
-import { existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, extname, resolve } from "node:path";
 import {
   convertDefinitions,
@@ -32,6 +32,12 @@ export async function convertCommand(
   if (to !== "-" && force !== true && existsSync(to)) {
     throw new UsageError(`${to} exists`, "--force overwrites it");
   }
+  if (isSameFile(from, to)) {
+    throw new UsageError(
+      `${to} is the file that is read, ${from}`,
+      "name another one, and compare the two first",
+    );
+  }
   const { definitions, warnings } = loadDefinitions(from, lenient === true ? { lenient } : {});
   const problems = new Problems(new Source(from, ""), lenient);
   const chosen = choose(from, definitions, target, vm);
@@ -46,6 +52,13 @@ export async function convertCommand(
   if (to === "-") print(text);
   else writeWhole(to, text);
   return 0;
+}
+
+/** Also by way of links. */
+function isSameFile(from: string, to: string): boolean {
+  if (from === "-" || to === "-") return false;
+  const [a, b] = [from, to].map((path) => statSync(path, { throwIfNoEntry: false }));
+  return a !== undefined && b !== undefined && a.dev === b.dev && a.ino === b.ino;
 }
 
 const ENDINGS: Readonly<Record<string, TargetFormat>> = {

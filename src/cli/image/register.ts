@@ -19,12 +19,12 @@ export function addImageCommands(program: Command, done: Done): void {
     .addHelpText("after", EXAMPLES)
     .exitOverride()
     .showHelpAfterError("(--help tells more)");
-  addLooking(image);
+  addLooking(image, done);
   addMaking(image, done);
   addChanging(image, done);
 }
 
-function addLooking(image: Command): void {
+function addLooking(image: Command, done: Done): void {
   image
     .command("ls <image> [path]")
     .description("list a directory, or the partitions; IMAGE:2 is its second partition")
@@ -55,7 +55,7 @@ function addLooking(image: Command): void {
     .addOption(json())
     .addOption(debug())
     .action(async (file: string, options: object) => {
-      (await import("./info.ts")).imageInfoCommand(file, options);
+      done((await import("./info.ts")).imageInfoCommand(file, options));
     });
 }
 
@@ -91,6 +91,9 @@ function addMaking(image: Command, done: Done): void {
   image
     .command("overlay <base> <new> [size]")
     .description("make a qcow2 image that holds what differs from BASE, which stays as it is")
+    .addOption(
+      new Option("-f, --format <format>", "format of NEW: an overlay is always qcow2").choices(["qcow2"]),
+    )
     .addOption(format("--base-format <format>", "format of BASE (default: what it looks like)"))
     .option("--shrink", "SIZE may be smaller than BASE")
     .addOption(clusterSize())
