@@ -11,12 +11,14 @@ import {
   type VmDefinition,
 } from "../../definition/index.ts";
 import { TsvmError } from "../../errors.ts";
+import { DEFINITION_FORMATS } from "../choices.ts";
 import { UsageError } from "../errors.ts";
 import { print } from "../output.ts";
 import { selectVm } from "./select-vm.ts";
 
 interface ConvertFlags {
-  to?: string;
+  /** Commander has checked it. */
+  to?: TargetFormat;
   vm?: string;
   lenient?: boolean;
   force?: boolean;
@@ -67,16 +69,15 @@ const ENDINGS: Readonly<Record<string, TargetFormat>> = {
   ".json": "json",
   ".xml": "libvirt",
 };
-const FORMATS: readonly string[] = ["yaml", "json", "libvirt", "firecracker"] satisfies TargetFormat[];
+const FORMATS: readonly TargetFormat[] = DEFINITION_FORMATS;
 
-function targetFormat(wanted: string | undefined, to: string): TargetFormat {
+function targetFormat(wanted: TargetFormat | undefined, to: string): TargetFormat {
   if (wanted === undefined) {
     const byEnding = to === "-" ? "yaml" : ENDINGS[extname(to).toLowerCase()];
     if (byEnding !== undefined) return byEnding;
     throw new UsageError(`${to}: its ending does not tell the format`, `give it: --to ${FORMATS.join("|")}`);
   }
-  if (FORMATS.includes(wanted)) return wanted as TargetFormat;
-  throw new UsageError(`--to: "${wanted}" is not one of ${FORMATS.join(", ")}`);
+  return wanted;
 }
 
 /** Our own format holds several VMs, the others one. */
