@@ -56,7 +56,9 @@ export async function bootCommand(
   }
   if (flags.detach === true) {
     const { bootDetached } = await import("./manager/commands.ts");
-    return bootDetached({ description, definition, file, stopTimeout: shutdownTimeout }, flags).catch(refused);
+    return bootDetached({ description, definition, file, stopTimeout: shutdownTimeout }, flags).catch(
+      refused,
+    );
   }
   const frontend = new Frontend({
     mode:
