@@ -12,6 +12,7 @@ export interface BootFlags {
   disk: string[];
   net: string[];
   publish: string[];
+  vsock?: string;
   append: string[];
   cpus?: string;
   memory?: string;
