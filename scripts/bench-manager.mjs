@@ -4,46 +4,26 @@
 //   node scripts/bench-manager.mjs [ps|start|memory ...] [--runs N]
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, loadavg, release, tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { IDLE, pvhGuest } from "../firmware/tiny/pvh-guest.mjs";
+import { row } from "./bench/statistics.mjs";
+import { parseBenchArguments, runSuites, workDirectory } from "./bench/suites.mjs";
 
 const cli = fileURLToPath(new URL("../dist/cli.cjs", import.meta.url));
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { runs: { type: "string", default: "25" } },
-});
-const runs = Number(values.runs);
-const work = mkdtempSync(join(tmpdir(), "tsvm-bench-manager-"));
+const { runs, wanted } = parseBenchArguments(25);
+const work = workDirectory("tsvm-bench-manager-", removeAll);
 const env = { ...process.env, TSVM_STATE_DIR: join(work, "state"), TSVM_RUNTIME_DIR: "" };
 const kernel = join(work, "idle.elf");
 writeFileSync(kernel, pvhGuest(IDLE));
 
-process.on("exit", () => {
-  tsvm("rm", "--force", ...names());
-  rmSync(work, { recursive: true, force: true });
-});
-process.on("SIGINT", () => process.exit(130));
-
-const suites = { ps, start, memory };
-const chosen = positionals.length === 0 ? Object.keys(suites) : positionals;
-for (const name of chosen) {
-  if (suites[name] === undefined) {
-    console.error(`no such suite: ${name}; there are ${Object.keys(suites).join(", ")}`);
-    process.exit(2);
-  }
-}
-console.log(
-  `Linux ${release()}, ${cpus().length} × ${cpus()[0].model}, Node ${process.version}, load ${loadavg()[0].toFixed(2)}`,
-);
-for (const name of chosen) {
-  console.log(`\n${name}`);
-  await suites[name]();
-  tsvm("rm", "--force", ...names());
-}
+/** Each leaves nothing to the next. */
+const alone = (suite) => async () => {
+  await suite();
+  removeAll();
+};
+await runSuites({ ps: alone(ps), start: alone(start), memory: alone(memory) }, wanted);
 
 /** Pairs: the two commands in turn, so that what else goes on meets both. */
 function ps() {
@@ -112,6 +92,10 @@ function define(count, prefix) {
   return made;
 }
 
+function removeAll() {
+  tsvm("rm", "--force", ...names());
+}
+
 function names() {
   return tsvm("ps", "--all", "--quiet")
     .split("\n")
@@ -136,12 +120,4 @@ function time(...args) {
 
 function seconds(begin) {
   return ((performance.now() - begin) / 1000).toFixed(1);
-}
-
-function row(name, list, unit) {
-  const ordered = [...list].sort((a, b) => a - b);
-  const [median, low, high] = [ordered[ordered.length >> 1], ordered[0], ordered.at(-1)].map((x) =>
-    x.toFixed(1),
-  );
-  console.log(`  ${name.padEnd(48)}${median.padStart(8)} ${unit}   (${low} to ${high}, n=${list.length})`);
 }

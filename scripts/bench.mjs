@@ -2,11 +2,9 @@
 //
 //   node scripts/bench.mjs [startup|peer|exits|disk|userland ...] [--runs N]
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync, truncateSync, openSync, writeSync, closeSync } from "node:fs";
-import { cpus, loadavg, release, tmpdir } from "node:os";
+import { writeFileSync, truncateSync, openSync, writeSync, closeSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import {
   mmioReads,
   ONE_BYTE_AND_RESET,
@@ -15,48 +13,17 @@ import {
   pvhGuest,
 } from "../firmware/tiny/pvh-guest.mjs";
 import { Machine, releaseIdleWorkers, warmUpWorkers } from "../dist/index.js";
+import { row } from "./bench/statistics.mjs";
+import { parseBenchArguments, runSuites, workDirectory } from "./bench/suites.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const cli = join(root, "dist/cli.cjs");
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { runs: { type: "string", default: "15" } },
-});
-const runs = Number(values.runs);
-const work = mkdtempSync(join(tmpdir(), "tsvm-bench-"));
-process.on("exit", () => rmSync(work, { recursive: true, force: true }));
-process.on("SIGINT", () => process.exit(130));
+const { runs, wanted } = parseBenchArguments(15);
+const work = workDirectory("tsvm-bench-");
 
-const suites = { startup, peer, exits, disk, userland };
-const chosen = positionals.length === 0 ? Object.keys(suites) : positionals;
-for (const name of chosen) {
-  if (suites[name] === undefined) {
-    console.error(`no such suite: ${name}; there are ${Object.keys(suites).join(", ")}`);
-    process.exit(2);
-  }
-}
-console.log(
-  `Linux ${release()}, ${cpus().length} × ${cpus()[0].model}, Node ${process.version}, load ${loadavg()[0].toFixed(2)}`,
-);
-for (const name of chosen) {
-  console.log(`\n${name}`);
-  await suites[name]();
-}
+await runSuites({ startup, peer, exits, disk, userland }, wanted);
 await releaseIdleWorkers();
 
-function sorted(list) {
-  return [...list].sort((a, b) => a - b);
-}
-function quantile(list, q) {
-  const ordered = sorted(list);
-  return ordered[Math.min(ordered.length - 1, Math.floor(q * ordered.length))];
-}
-function row(name, list, unit, digits = 1) {
-  const [median, low, high] = [quantile(list, 0.5), Math.min(...list), Math.max(...list)].map((x) =>
-    x.toFixed(digits),
-  );
-  console.log(`  ${name.padEnd(52)}${median.padStart(10)} ${unit}   (${low} to ${high}, n=${list.length})`);
-}
 function guest(name, code) {
   const path = join(work, name);
   writeFileSync(path, pvhGuest(code));

@@ -1,4 +1,5 @@
 /** The library: `import { Machine } from "tsvm"`. */
+export { ArgumentError } from "./arguments.ts";
 export { TsvmError } from "./errors.ts";
 export { Machine } from "./machine/machine.ts";
 export type {
@@ -16,11 +17,18 @@ export {
   type StopReport,
   type Timeline,
 } from "./machine/report.ts";
-export type { CpuTime, DiskStats, MachineStats, MemoryUse } from "./machine/stats.ts";
+export type { CpuTime, DiskStats, MachineStats, MemoryUse, NetworkStats } from "./machine/stats.ts";
 export { MachineEndedError, MachineStateError, MachineTimeoutError } from "./machine/errors.ts";
 export type { WindowSize } from "./devices/virtio/console.ts";
 export { DescriptionError } from "./machine/description.ts";
-export type { CommandDescription, DiskDescription, MachineDescription } from "./machine/description.ts";
+export type {
+  CommandDescription,
+  DiskDescription,
+  MachineDescription,
+  NetworkDescription,
+  NetworkRateLimits,
+  PortForward,
+} from "./machine/description.ts";
 export {
   connectVsock,
   VsockConnectError,
@@ -37,8 +45,10 @@ export {
   KernelTruncatedError,
 } from "./boot/errors.ts";
 export type { ExitCounts } from "./machine/control.ts";
-export { releaseIdleWorkers, warmUpWorkers } from "./machine/worker-pool.ts";
+export { warmUpWorkers } from "./machine/warm-up.ts";
+export { releaseIdleWorkers } from "./machine/worker-pool.ts";
 export { KvmUnavailableError, GuestMemoryError } from "./kvm/errors.ts";
+export { NetError } from "./net/errors.ts";
 export { DiskError } from "./disk/errors.ts";
 export { imageInfo } from "./disk/info.ts";
 export type { ImageInfo, ImageInfoResult, Qcow2Info } from "./disk/info.ts";

@@ -10,7 +10,7 @@ import { scratch } from "./support/scratch.ts";
 import * as guests from "./support/tiny-guests.ts";
 
 const library = await importLibrary();
-const { Machine, MachineEndedError, MachineTimeoutError, releaseIdleWorkers } = library;
+const { ArgumentError, Machine, MachineEndedError, MachineTimeoutError, releaseIdleWorkers } = library;
 afterAll(() => releaseIdleWorkers());
 
 const files = scratch();
@@ -27,6 +27,36 @@ const echo = guest("echo", guests.ECHO_LINE);
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const boot = (kernel: string, options: Parameters<typeof Machine.boot>[1] = {}): Promise<MachineType> =>
   Machine.boot({ cpus: 1, memory: 32 * MiB, kernel }, options);
+
+suite("an argument that makes no sense", [KVM], () => {
+  test("is refused by name, and changes nothing", async () => {
+    const bad = (value: unknown): never => value as never;
+    await expect(boot(spin, bad({ timeout: 5 }))).rejects.toThrow(
+      'Machine.boot: "timeout" is not an option: they are windowSize, signal, readyPattern',
+    );
+    await expect(boot(spin, { windowSize: { rows: 0, columns: 80 } })).rejects.toThrow(ArgumentError);
+    expect(guestMappings()).toBe(0);
+    await using machine = await boot(spin);
+    await expect(machine.waitForConsole("x", bad({ timeout: "1s" }))).rejects.toThrow(
+      'waitForConsole: timeout: "1s" is not a number of milliseconds',
+    );
+    await expect(machine.waitForConsole(bad(undefined))).rejects.toThrow(
+      "waitForConsole: pattern: undefined",
+    );
+    await expect(machine.stop(bad({ timeout: -1 }))).rejects.toMatchObject({
+      code: "ERR_ARGUMENT",
+      hint: "shutdown({ timeout }) gives the guest time",
+    });
+    await expect(machine.shutdown({ timeout: -1 })).rejects.toThrow("shutdown: timeout: -1 is not");
+    expect(() => machine.writeConsole(bad("text"))).toThrow("writeConsole: bytes");
+    expect(() => machine.writeStdin(bad("text"))).toThrow("writeStdin: bytes");
+    expect(() => machine.signalCommand(bad("SIGTERM"))).toThrow("signalCommand: signal");
+    expect(() => machine.resizeConsole(bad({ rows: 5 }))).toThrow("resizeConsole: size");
+    expect(() => library.warmUpWorkers(Infinity)).toThrow("warmUpWorkers: count");
+    expect(() => library.imageInfo(bad(5))).toThrow("imageInfo: path");
+    expect(machine.state).toBe("running");
+  });
+});
 
 suite("an AbortSignal", [KVM], () => {
   test("that is aborted already keeps a machine from being made", async () => {

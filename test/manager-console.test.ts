@@ -35,14 +35,18 @@ suite("the console of a background VM", [KVM], () => {
     await run(["kill", "web"]);
     for (const viewer of [watching, typing]) {
       const { status, stderr } = await finish(viewer);
-      expect({ status, stderr }).toEqual({ status: 137, stderr: "tsvm: web has ended: killed\n" });
+      expect({ status, stderr }).toEqual({ status: 137, stderr: "tsvm: web: killed\n" });
     }
     expect(watched.text).toBe("hello\nabc\n");
   });
 
   test("comes with start --attach, and ends with the VM's exit status", async () => {
     await manager.define({ web: { code: printAndReset("bye\n") } });
-    expect(await run(["start", "--attach", "web"])).toMatchObject({ status: 0, stdout: "bye\n" });
+    expect(await run(["start", "--attach", "web"])).toMatchObject({
+      status: 0,
+      stdout: "bye\n",
+      stderr: "tsvm: web: ended by a reset\n",
+    });
   });
 });
 

@@ -7,7 +7,7 @@ import { KVM, MOUNT_NAMESPACE, suite } from "./support/needs.ts";
 import { CLI } from "./support/paths.ts";
 import { scratch } from "./support/scratch.ts";
 import { IDLE, pvhGuest } from "./support/tiny-guests.ts";
-import { BOOT_LIMIT_MS, finish } from "./support/tsvm.ts";
+import { BOOT_LIMIT_MS, collect, finish, until } from "./support/tsvm.ts";
 import { vms } from "./support/vms.ts";
 
 const files = scratch();
@@ -19,9 +19,13 @@ afterEach(() => manager.clear());
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function row(name: string): Promise<{ state: string; pid: number; exit: { reason: string } | null }> {
+async function row(
+  name: string,
+): Promise<{ state: string; pid: number; exit: { reason: string; at: string } | null }> {
   const { stdout } = await run(["inspect", name]);
-  return (JSON.parse(stdout) as [{ state: string; pid: number; exit: { reason: string } | null }])[0];
+  return (
+    JSON.parse(stdout) as [{ state: string; pid: number; exit: { reason: string; at: string } | null }]
+  )[0];
 }
 
 suite("words that make no sense", [KVM], () => {
@@ -40,7 +44,7 @@ suite("words that make no sense", [KVM], () => {
         125,
         'tsvm: there is no VM "a\\u001b[2Jb\\n"\n  → tsvm ps --all lists those that there are\n',
       ],
-      [["kill", "web"], 125, "tsvm: web is not running\n  → tsvm start web starts it\n"],
+      [["kill", "web"], 125, "tsvm: web is not running\n"],
       [["pause", "web"], 125, "tsvm: web is not running\n  → tsvm start web starts it\n"],
       [["console", "web"], 125, "tsvm: web is not running\n  → tsvm start web starts it\n"],
       [["stats", "web"], 125, "tsvm: web is not running\n  → tsvm start web starts it\n"],
@@ -58,6 +62,27 @@ suite("words that make no sense", [KVM], () => {
         2,
         'tsvm: --filter: "colour=red" makes no sense\n  → write state=running, name=web* or label=KEY[=VALUE]\n',
       ],
+      [
+        ["ps", "--filter", "state=runing"],
+        2,
+        'tsvm: --filter: there is no state "runing"\n  → did you mean running? the states are defined, starting, running, paused, stopping, restarting, stopped, unknown\n',
+      ],
+      [
+        ["ps", "-q", "--json"],
+        2,
+        "tsvm: --quiet and --json do not go together\n  → --format '{{.name}}' prints names only, too\n",
+      ],
+      [
+        ["ps", "-q", "--format", "{{.pid}}"],
+        2,
+        "tsvm: --quiet and --format do not go together\n  → --format '{{.name}}' prints names only, too\n",
+      ],
+      ...["ps", "stats", "events"].map((listing): [string[], number, string] => [
+        [listing, "--json", "--format", "{{.name}}"],
+        2,
+        "tsvm: --json and --format do not go together\n  → --format '{{json .}}' is JSON, a line each\n",
+      ]),
+      [["events", "weeb"], 125, 'tsvm: there is no VM "weeb"\n  → did you mean web?\n'],
       [["logs", "-n", "few", "web"], 2, 'tsvm: --tail: "few" is not a whole number\n'],
       [
         ["events", "--since", "noon"],
@@ -67,7 +92,7 @@ suite("words that make no sense", [KVM], () => {
       [["completion", "csh"], 2, 'tsvm: completion: "csh" is not one of bash, zsh, fish\n'],
     ];
     for (const [args, status, stderr] of cases) {
-      expect(await run(args), args.join(" ")).toMatchObject({ status, stderr });
+      expect(await run(args), args.join(" ")).toMatchObject({ status, stdout: "", stderr });
     }
     const { stderr } = await run(["ps", "--format", "{{.nmae}}"]);
     expect(stderr).toMatch(
@@ -81,7 +106,7 @@ suite("words that make no sense", [KVM], () => {
     });
     expect(await run(["start", "web"])).toMatchObject({
       status: 0,
-      stdout: "web\n",
+      stdout: "",
       stderr: "tsvm: web is running already\n",
     });
     expect(await run(["rm", "web"])).toMatchObject({
@@ -96,7 +121,7 @@ suite("words that make no sense", [KVM], () => {
     await run(["define", first]);
     expect(await run(["define", second])).toMatchObject({
       status: 125,
-      stderr: `tsvm: there is a VM web already, from ${first}\n  → --replace gives it the new definition; or remove it first: tsvm rm\n`,
+      stderr: `tsvm: there is a VM web already, from ${first}\n  → --replace gives it the new definition; or remove it first: tsvm rm web\n`,
     });
     expect(await run(["up", second])).toMatchObject({
       status: 125,
@@ -106,7 +131,14 @@ suite("words that make no sense", [KVM], () => {
       status: 0,
       stdout: "web: replaced\n",
     });
-    expect((await run(["down", first])).stderr).toMatch(/^tsvm: no VM comes from .*first\.json\n/);
+    expect(await run(["down", first])).toMatchObject({
+      status: 0,
+      stderr: `tsvm: no VM comes from ${first}: nothing to do\n`,
+    });
+    expect(await run(["down", `${first}x`])).toMatchObject({
+      status: 125,
+      stderr: `tsvm: no VM comes from ${first}x\n  → tsvm ps --all --format '{{.name}} {{.source}}'\n`,
+    });
   });
 
   test("a disk or a kernel that is missing", async () => {
@@ -116,9 +148,9 @@ suite("words that make no sense", [KVM], () => {
     });
     const web = await run(["start", "web"]);
     expect(web.status).toBe(125);
-    expect(web.stderr).toBe("tsvm: /nonexistent/vmlinux: no such file\n  → check the path\n");
+    expect(web.stderr).toBe("tsvm: web: /nonexistent/vmlinux: no such file\n  → check the path\n");
     const db = await run(["start", "db"]);
-    expect(db.stderr).toMatch(/^tsvm: disk \/nonexistent\/disk\.img: /);
+    expect(db.stderr).toMatch(/^tsvm: db: disk \/nonexistent\/disk\.img: /);
     expect(manager.monitors()).toEqual([]);
     expect((await row("web")).exit).toMatchObject({
       reason: "error",
@@ -132,7 +164,7 @@ suite("words that make no sense", [KVM], () => {
       db: { kernel: "/nonexistent/vmlinux" },
     });
     expect((await run(["start", "web"])).stderr).toBe(
-      "tsvm: /nonexistent/vmlinux: no such file\n  → check the path\ntsvm: web: left as it is, for db has failed\n",
+      "tsvm: db: /nonexistent/vmlinux: no such file\n  → check the path\ntsvm: web: left as it is, for db has failed\n",
     );
     await run(["rm", "db"]);
     expect((await run(["start", "web"])).stderr).toBe(
@@ -211,22 +243,44 @@ suite("a process that is killed", [KVM], () => {
     await run(["start", "web"]);
     const waiting = manager.start(["wait", "web"]);
     await pause(1000);
-    process.kill((await row("web")).pid, "SIGKILL");
+    const watching = manager.start(["events", "--format", "{{.event}} {{.reason}}"]);
+    const following = manager.start(["logs", "--follow", "web"]);
+    const [watched, followed] = [collect(watching.stdout), collect(following.stderr)];
+    await until("the log", () => followed.text.includes("[tsvm: running]\n"));
+    await pause(1000);
+    const { pid } = await row("web");
+    const before = Date.now();
+    process.kill(pid, "SIGKILL");
+    // Nobody else looks at it yet.
+    await until("the event", () => watched.text !== "", { limit: 20_000 });
+    const after = Date.now();
+    expect(watched.text).toBe("exit lost\n");
+    const loss = "lost: its monitor was killed, or the host went down";
+    expect((await finish(following)).stderr).toMatch(new RegExp(`\\[tsvm: ${loss}\\]\n$`));
     expect(
       await run(["ps", "-a", "--format", "{{.name}} {{.state}} {{.exit.reason}} {{.exit.status}}"]),
     ).toMatchObject({
       stdout: "web stopped lost 137\n",
       stderr: "",
     });
-    expect(await finish(waiting)).toMatchObject({ status: 0, stdout: "137\n" });
+    expect(await finish(waiting)).toMatchObject({
+      status: 0,
+      stdout: "137\n",
+      stderr: `tsvm: web: ${loss}\n`,
+    });
+    const noticed = Date.parse((await row("web")).exit!.at);
+    expect(noticed).toBeGreaterThanOrEqual(before);
+    expect(noticed).toBeLessThanOrEqual(after);
     expect((await run(["console", "web"])).stderr).toBe(
       "tsvm: web is not running\n  → tsvm start web starts it\n",
     );
     expect(await run(["start", "web"])).toMatchObject({ status: 0, stdout: "web\n", stderr: "" });
     expect((await row("web")).state).toBe("running");
-    expect((await run(["events", "--no-follow", "--format", "{{.event}} {{.reason}}"])).stdout).toContain(
-      "exit lost\n",
-    );
+    // Once, however many have looked.
+    const events = await run(["events", "--no-follow", "--format", "{{.event}} {{.reason}}"]);
+    expect(events.stdout.split("exit lost\n")).toHaveLength(2);
+    watching.kill();
+    await watching;
   });
 
   test("a command in the middle of a start: the VM is not left in between", async () => {
@@ -237,11 +291,36 @@ suite("a process that is killed", [KVM], () => {
       starting.kill("SIGKILL");
       await finish(starting);
       // Whatever it came to, the next one gets it right.
-      expect(await run(["start", "web"])).toMatchObject({ status: 0, stdout: "web\n" });
+      const { status, stdout, stderr } = await run(["start", "web"]);
+      const answer = ["web\n", "tsvm: web is running already\n"];
+      expect(answer, `killed after ${delay} ms; status ${status}`).toContain(stdout + stderr);
+      expect(status).toBe(0);
       expect(manager.monitors()).toHaveLength(1);
-      expect(await run(["stop", "-t", "0", "web"])).toMatchObject({ status: 0 });
+      expect(await run(["stop", "-t", "0", "web"])).toMatchObject({ status: 0, stderr: "" });
       expect(manager.monitors()).toEqual([]);
     }
+  });
+
+  test("a command in the middle of a start: others wait for the monitor that it has made", async () => {
+    await manager.define({ web: { kernel: idle } });
+    for (const [verb, expected] of [
+      [["start", "web"], { stdout: "", stderr: "tsvm: web is running already\n" }],
+      [["kill", "web"], { stdout: "web\n", stderr: "" }],
+    ] as const) {
+      const starting = manager.start(["start", "web"]);
+      await until("the monitor", () => manager.monitors().length === 1);
+      // So early that it has done nothing yet.
+      const [pid] = manager.monitors();
+      process.kill(pid!, "SIGSTOP");
+      starting.kill("SIGKILL");
+      await finish(starting);
+      const next = manager.start([...verb]);
+      await pause(1500);
+      expect(manager.monitors()).toEqual([pid]);
+      process.kill(pid!, "SIGCONT");
+      expect(await finish(next)).toMatchObject({ status: 0, ...expected });
+    }
+    expect(manager.monitors()).toEqual([]);
   });
 
   test("a monitor that hangs does not keep others waiting, and can be killed", async () => {
@@ -282,11 +361,10 @@ suite("several managers at once", [KVM], () => {
   test("start one VM, and one monitor comes of it", async () => {
     await manager.define({ web: { kernel: idle } });
     const results = await Promise.all(Array.from({ length: 6 }, () => run(["start", "web"])));
-    for (const { status, stdout } of results)
-      expect({ status, stdout }).toEqual({ status: 0, stdout: "web\n" });
-    expect(results.map(({ stderr }) => stderr).sort()).toEqual([
-      "",
+    for (const { status } of results) expect(status).toBe(0);
+    expect(results.map(({ stdout, stderr }) => stdout + stderr).sort()).toEqual([
       ...Array.from({ length: 5 }, () => "tsvm: web is running already\n"),
+      "web\n",
     ]);
     expect(manager.monitors()).toHaveLength(1);
   });
@@ -436,7 +514,7 @@ suite("a host without /dev/kvm", [MOUNT_NAMESPACE], () => {
     const script = `mount -t tmpfs none ${empty} && for name in null urandom; do touch ${empty}/$name; mount --bind /dev/$name ${empty}/$name; done && mount --rbind ${empty} /dev && exec "$@"`;
     const result = await run(["start", "web"], { wrapper: ["unshare", "--mount", "sh", "-c", script, "sh"] });
     expect(result).toMatchObject({ status: 125, stdout: "" });
-    expect(result.stderr).toMatch(/^tsvm: \/dev\/kvm does not exist: this host offers no KVM\n {2}→ /);
+    expect(result.stderr).toMatch(/^tsvm: web: \/dev\/kvm does not exist: this host offers no KVM\n {2}→ /);
     expect((await row("web")).exit).toMatchObject({ reason: "error", status: 125 });
     expect(manager.monitors()).toEqual([]);
   });

@@ -85,7 +85,11 @@ suite("a VM in the background", [KVM], () => {
       pid: null,
       exit: { reason: "forced", status: 137 },
     });
-    expect(await run(["wait", "web"])).toMatchObject({ status: 0, stdout: "137\n" });
+    expect(await run(["wait", "web"])).toMatchObject({
+      status: 0,
+      stdout: "137\n",
+      stderr: "tsvm: web: forced off: the guest knows of no power button\n",
+    });
     expect(await run(["rm", "web"])).toMatchObject({ status: 0, stdout: "web\n", stderr: "" });
     expect(await list()).toEqual({});
     expect(readdirSync(join(manager.state, "vms"))).toEqual([]);
@@ -200,7 +204,7 @@ suite("a VM in the background", [KVM], () => {
     await run(["wait", "web"]);
     expect(await run(["logs", "web"])).toMatchObject({
       stdout: "one\ntwo\nthree\n",
-      stderr: "[tsvm: start]\n[tsvm: running]\n[tsvm: exit: reset, status 0]\n",
+      stderr: "[tsvm: start]\n[tsvm: running]\n[tsvm: ended by a reset]\n",
     });
     expect(await run(["logs", "--no-events", "--tail", "2", "web"])).toMatchObject({
       stdout: "two\nthree\n",
@@ -263,6 +267,12 @@ suite("a VM in the background", [KVM], () => {
       ...["", "cache: running already", "db: running already", "web: running already"],
     ]);
 
+    expect(await run(["kill", "cache"])).toMatchObject({
+      stdout: "cache\n",
+      stderr: "tsvm: cache: web, which depends on it, still runs\n",
+    });
+    expect((await run(["start", "cache"])).status).toBe(0);
+
     const changed = manager.file("app.json", { web: { kernel, memory: "32M" }, db: { kernel } });
     const again = await run(["up", changed]);
     expect(again.stderr).toContain(
@@ -286,6 +296,50 @@ suite("a VM in the background", [KVM], () => {
     ]);
     expect(await list()).toEqual({});
     expect(existsSync(kernel)).toBe(true);
+    expect(await run(["down", file])).toMatchObject({
+      status: 0,
+      stdout: "",
+      stderr: `tsvm: no VM comes from ${file}: nothing to do\n`,
+    });
+  });
+
+  test("comes of boot --detach, with its name and all else that a definition file says of it", async () => {
+    const kernel = files.path("kernel.elf", pvhGuest(IDLE));
+    const file = manager.file("two.json", {
+      web: { kernel, dependsOn: ["db"], labels: { tier: "front" }, restart: "on-failure" },
+      db: { kernel },
+    });
+    const boot = ["boot", "--detach", file, "--vm", "web"];
+    expect(await run(boot)).toMatchObject({
+      status: 0,
+      stdout: "web\n",
+      stderr: "tsvm: web depends on db: tsvm boot starts web alone\n",
+    });
+    const shown = ["inspect", "--format", "{{.source}} {{.restart}} {{.labels.tier}} {{.memory}}", "web"];
+    expect((await run(shown)).stdout).toBe(`${file} on-failure front ${16 * 2 ** 20}\n`);
+
+    const detached = ["boot", "--detach", "--name", "web", "-m", "32M", kernel];
+    const taken = {
+      status: 125,
+      stdout: "",
+      stderr:
+        "tsvm: web is running already\n  → --name gives this one another name, --replace stops that one and takes its place\n",
+    };
+    expect(await run(detached)).toMatchObject(taken);
+    expect(await run([...detached, "--replace"])).toMatchObject({ status: 0, stdout: "web\n" });
+    expect((await run(shown)).stdout).toBe(` no  ${32 * 2 ** 20}\n`);
+    // The very same, too.
+    expect(await run(detached)).toMatchObject(taken);
+    await run(["kill", "web"]);
+    expect(await run(["boot", "--detach", "--name", "web", kernel])).toMatchObject({
+      status: 125,
+      stderr:
+        "tsvm: there is a VM web already\n  → --replace gives it the new definition; or remove it first: tsvm rm web\n",
+    });
+    expect(await run(["boot", "--replace", kernel])).toMatchObject({
+      status: 2,
+      stderr: "tsvm: --replace is for VMs in the background\n  → add --detach\n",
+    });
   });
 
   test("twenty start at once", async () => {

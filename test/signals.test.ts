@@ -21,7 +21,7 @@ suite("a signal", [KVM], () => {
     await pause(1000 * SLOWNESS);
     const start = performance.now();
     running.kill(signal);
-    expect(await finish(running)).toMatchObject({ status, stdout: "", stderr: "" });
+    expect(await finish(running)).toMatchObject({ status, stdout: "", stderr: `tsvm: ended by ${signal}\n` });
     expect(performance.now() - start).toBeLessThan(1500 * SLOWNESS);
   });
 
@@ -30,7 +30,10 @@ suite("a signal", [KVM], () => {
     await pause(1000 * SLOWNESS);
     const start = performance.now();
     running.kill("SIGINT");
-    expect(await finish(running)).toMatchObject({ status: 130, stdout: "", stderr: "" });
+    const { stderr, ...result } = await finish(running);
+    expect(result).toMatchObject({ status: 130, stdout: "" });
+    // Nothing to say where the command has heard of it and died of it.
+    expect(stderr).toMatch(/^(tsvm: ended by SIGINT\n)?$/);
     expect(performance.now() - start).toBeLessThan(3500 * SLOWNESS);
   });
 
@@ -52,7 +55,11 @@ suite("a signal", [KVM], () => {
     await pause(300 * SLOWNESS);
     const start = performance.now();
     running.kill("SIGINT");
-    expect(await finish(running)).toMatchObject({ status: 130, stdout: "ready\n", stderr: "" });
+    expect(await finish(running)).toMatchObject({
+      status: 130,
+      stdout: "ready\n",
+      stderr: "tsvm: ended by the second signal\n",
+    });
     expect(performance.now() - start).toBeLessThan(1500 * SLOWNESS);
   });
 });

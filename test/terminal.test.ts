@@ -106,6 +106,7 @@ suite("on a terminal", [KVM, SCRIPT], () => {
     session.type(`${CTRL_A}x`);
     const { status, before, after } = await session.end(5000 * SLOWNESS);
     expect(status).toBe(0);
+    expect(session.screen).toMatch(/\ntsvm: ended by Ctrl-A x\n$/);
     expect(after).toBe(before);
   });
 

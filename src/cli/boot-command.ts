@@ -1,6 +1,7 @@
 /** `tsvm boot`: options → machine description → machine; then its output and its exit status are ours. */
 import { isatty } from "node:tty";
 import { isSoftwareKvm } from "../kvm/host.ts";
+import type { VmDefinition } from "../definition/definition.ts";
 import type { MachineDescription } from "../machine/description.ts";
 import { Machine } from "../machine/machine.ts";
 import type { StopReport } from "../machine/report.ts";
@@ -36,7 +37,10 @@ export async function bootCommand(
     isatty(0) && isatty(1) && flags.json !== true && flags.console !== false && flags.detach !== true;
   if (flags.name !== undefined && flags.detach !== true)
     throw new UsageError("--name is for VMs in the background", "add --detach");
+  if (flags.replace === true && flags.detach !== true)
+    throw new UsageError("--replace is for VMs in the background", "add --detach");
   let description: MachineDescription;
+  let definition: VmDefinition | undefined;
   let shutdownTimeout = shutdownFlag ?? DEFAULT_SHUTDOWN_TIMEOUT;
   const defined = file !== undefined && bootFileKind(file) === "definition";
   const refused = (error: unknown): never => {
@@ -44,15 +48,18 @@ export async function bootCommand(
   };
   if (defined) {
     const { describeDefinition } = await import("./definition/boot-definition.ts");
-    const { machine, stopTimeout } = describeDefinition(file, flags, guestCommand, terminal);
-    description = machine;
-    shutdownTimeout = shutdownFlag ?? stopTimeout ?? shutdownTimeout;
+    const described = describeDefinition(file, flags, guestCommand, terminal);
+    description = described.machine;
+    definition = described.definition;
+    shutdownTimeout = shutdownFlag ?? described.stopTimeout ?? shutdownTimeout;
   } else {
     description = describe(file, flags, guestCommand, terminal);
   }
   if (flags.detach === true) {
     const { bootDetached } = await import("./manager/commands.ts");
-    return bootDetached(description, flags, shutdownTimeout).catch(refused);
+    return bootDetached({ description, definition, file, stopTimeout: shutdownTimeout }, flags).catch(
+      refused,
+    );
   }
   const frontend = new Frontend({
     mode:

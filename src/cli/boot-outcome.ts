@@ -1,5 +1,5 @@
 /** What a finished run comes to: an exit status, and on stderr a word on why it did not end well. docs/cli.md. */
-import { endMessage, endStatus } from "../machine/outcome.ts";
+import { endMessage, endStatus, signalName } from "../machine/outcome.ts";
 import type { PowerButton, StopReport } from "../machine/report.ts";
 import { formatError } from "./errors.ts";
 import { ExitCode, signalStatus } from "./exit-codes.ts";
@@ -36,7 +36,7 @@ const SILENCE =
 
 function explanation(report: StopReport, frontend: Frontend, limits: TimeLimits): string | undefined {
   const { reason, powerButton, timeline } = report;
-  const { commandMode, interruptedBy, impatient, timedOut } = frontend;
+  const { commandMode, interruptedBy, impatient, left, timedOut } = frontend;
   if (timedOut) {
     const silent = !commandMode && timeline.firstConsoleByte === undefined;
     return `ended after ${limits.timeout! / 1000} s, the --timeout${silent ? SILENCE : ""}`;
@@ -44,8 +44,10 @@ function explanation(report: StopReport, frontend: Frontend, limits: TimeLimits)
   const message = endMessage(report);
   if (message !== undefined) return message;
   if (reason === "stopped" && interruptedBy !== undefined) {
-    return impatient ? undefined : forcedOff(powerButton, limits.shutdown);
+    if (impatient) return "ended by the second signal";
+    return forcedOff(powerButton, limits.shutdown) ?? `ended by ${signalName(interruptedBy)}`;
   }
+  if (reason === "stopped" && left) return "ended by Ctrl-A x";
   const unfinished = commandMode && reason !== "command" && interruptedBy === undefined;
   if (unfinished && outputFailure() === undefined)
     return `the guest ended (${reason}) before the command did`;

@@ -1,4 +1,5 @@
 import { isTsvmError, TsvmError } from "../errors.ts";
+import { sourceStack } from "./source-stack.ts";
 
 /** An argument that cannot be understood. */
 export class UsageError extends TsvmError {
@@ -28,5 +29,5 @@ export function formatError(error: unknown, debug: boolean): string {
 
 function describeStack(error: Error): string {
   const cause = error.cause instanceof Error ? `\ncaused by: ${describeStack(error.cause)}` : "";
-  return `${error.stack ?? error.message}${cause}`;
+  return `${sourceStack(error.stack ?? error.message)}${cause}`;
 }

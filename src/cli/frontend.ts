@@ -51,6 +51,8 @@ export class Frontend {
   /** A second signal came before the guest had shut down. */
   impatient = false;
   timedOut = false;
+  /** Its user has left it with Ctrl-A x. */
+  left = false;
   readonly #options: FrontendOptions;
   readonly #captured = { stdout: new Capture(), stderr: new Capture(), console: new Capture() };
   #machine: Machine | undefined;
@@ -177,7 +179,12 @@ export class Frontend {
     if (!this.#options.command) stdout.write("[tsvm: booting; Ctrl-A x leaves, Ctrl-A h helps]\r\n");
     const filter = new EscapeFilter({
       data: (bytes) => void machine.writeConsole(bytes),
-      leave: () => void machine.stop(),
+      leave: () => {
+        this.left = true;
+        // What comes after it stands on a line of its own.
+        stdout.write("\r\n");
+        void machine.stop();
+      },
       powerButton: () => {
         if (!machine.pressPowerButton())
           this.#say("the guest knows of no power button (no ACPI, or not yet)");

@@ -1,6 +1,16 @@
 /** One running machine, as a program sees it. What happens behind is in life.ts. */
 import { EventEmitter } from "node:events";
 import type { Duplex, Readable, Writable } from "node:stream";
+import {
+  checkAbortSignal,
+  checkBytes,
+  checkListener,
+  checkOptions,
+  checkPattern,
+  checkSignalNumber,
+  checkTimeout,
+  checkWindowSize,
+} from "../arguments.ts";
 import type { WindowSize } from "../devices/virtio/console.ts";
 import type { BootEntry } from "../disk/boot-entry/boot-entry.ts";
 import { Kvm } from "../kvm/kvm.ts";
@@ -29,6 +39,8 @@ import type { VsockConnectOptions } from "./vsock-connect.ts";
 
 const SHUTDOWN_TIMEOUT_MS = 30_000;
 const DEFAULT_WINDOW: WindowSize = { rows: 25, columns: 80 };
+const BOOT_OPTIONS = { windowSize: checkWindowSize, signal: checkAbortSignal, readyPattern: checkPattern };
+const WAIT_OPTIONS = { timeout: checkTimeout, signal: checkAbortSignal };
 
 /**
  * A virtual machine.
@@ -93,6 +105,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    */
   static async boot(description: MachineDescription, options: BootOptions = {}): Promise<Machine> {
     const start = monotonicNow();
+    checkOptions("Machine.boot", options, BOOT_OPTIONS);
     const { signal, readyPattern, windowSize = DEFAULT_WINDOW } = options;
     signal?.throwIfAborted();
     await bootTurn();
@@ -143,7 +156,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * Resolves when `pattern` is on the console, serial or virtio. Looks at what has come since the last match, or since the boot
    * (64 KiB at most); each console by itself. Escape sequences and carriage returns are part of the text.
    *
-   * @throws MachineTimeoutError, MachineEndedError, or the reason of `options.signal`.
+   * @throws MachineTimeoutError, MachineEndedError, ArgumentError, or the reason of `options.signal`.
    * @example
    * ```ts
    * const machine = await Machine.boot({ cpus: 1, memory: 64 * 2 ** 20 });
@@ -154,6 +167,8 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * ```
    */
   async waitForConsole(pattern: string | RegExp, options: WaitOptions = {}): Promise<RegExpExecArray> {
+    checkPattern("waitForConsole: pattern", pattern);
+    checkOptions("waitForConsole", options, WAIT_OPTIONS);
     const { consoleWatch, keepAlive } = this.#life;
     return keepAlive.while(consoleWatch.wait(pattern, options));
   }
@@ -186,26 +201,31 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
 
   /** Types on the guest's console. False when the guest takes it slower than it comes: see {@link onceConsoleDrained}. */
   writeConsole(bytes: Uint8Array): boolean {
+    checkBytes("writeConsole: bytes", bytes);
     return this.#life.input.writeConsole(bytes);
   }
 
   /** What was typed on the console has gone to the guest. */
   onceConsoleDrained(listener: () => void): void {
+    checkListener("onceConsoleDrained: listener", listener);
     this.#life.input.onceConsoleDrained(listener);
   }
 
   /** Tells the guest how large the terminal behind its console is. */
   resizeConsole(size: WindowSize): void {
+    checkWindowSize("resizeConsole: size", size);
     this.#life.input.resizeConsole(size);
   }
 
   /** Standard input of the command. False when the guest takes it slower than it comes: wait for {@link onceStdinDrained}. */
   writeStdin(bytes: Uint8Array): boolean {
+    checkBytes("writeStdin: bytes", bytes);
     return this.#life.input.writeStdin(bytes);
   }
 
   /** What the guest is to be sent has gone. */
   onceStdinDrained(listener: () => void): void {
+    checkListener("onceStdinDrained: listener", listener);
     this.#life.input.onceStdinDrained(listener);
   }
 
@@ -214,8 +234,9 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     this.#life.input.endStdin();
   }
 
-  /** Sends a signal to the command in the guest. */
+  /** Sends a signal, by its number, to the command in the guest. */
   signalCommand(signal: number): void {
+    checkSignalNumber("signalCommand: signal", signal);
     this.#life.input.signalCommand(signal);
   }
 
@@ -303,8 +324,9 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     return this.#life.resume();
   }
 
-  /** Ends the machine at once, as if its power was cut. Resolves when nothing of it is left. */
-  async stop(): Promise<StopReport> {
+  /** Ends the machine at once, as if its power was cut. Resolves when nothing of it is left. There are no options. */
+  async stop(options: Record<string, never> = {}): Promise<StopReport> {
+    checkOptions("stop", options, {}, "shutdown({ timeout }) gives the guest time");
     this.#life.end("stopped");
     return this.stopped;
   }
@@ -314,7 +336,9 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * still there after the time limit. A guest that knows of no power button (no ACPI) is ended at once. A paused machine is
    * resumed first.
    */
-  async shutdown({ timeout = SHUTDOWN_TIMEOUT_MS }: ShutdownOptions = {}): Promise<StopReport> {
+  async shutdown(options: ShutdownOptions = {}): Promise<StopReport> {
+    checkOptions("shutdown", options, { timeout: checkTimeout });
+    const { timeout = SHUTDOWN_TIMEOUT_MS } = options;
     if (!this.#life.ended) await this.resume().catch(() => undefined); // of one that ends meanwhile
     if (this.#life.ended) return this.stopped;
     if (!this.pressPowerButton()) return this.stop();

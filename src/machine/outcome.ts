@@ -1,4 +1,5 @@
 /** What the end of a machine comes to for the shell: an exit status, and a word on why it did not end well. docs/cli.md. */
+import { constants } from "node:os";
 import type { StopReport } from "./report.ts";
 
 /** Exit statuses that are not the guest command's own. */
@@ -26,6 +27,12 @@ export const ExitCode = {
 /** A shell reports a death by signal `n` as 128 + n; so do we. */
 export function signalStatus(signal: number): number {
   return 128 + signal;
+}
+
+/** `SIGTERM`. A guest may send itself one that has no name. */
+export function signalName(signal: number): string {
+  const entry = Object.entries(constants.signals).find(([, number]) => number === signal);
+  return entry?.[0] ?? `signal ${signal}`;
 }
 
 /** `commandMode`: the guest was to run a command. */

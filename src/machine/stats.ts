@@ -1,6 +1,7 @@
 /** What a machine uses of its host. */
 import { fstatSync } from "node:fs";
 import { BlkCounters, type DiskCounts } from "../devices/virtio/blk-counters.ts";
+import { netCounters, type NetCounts } from "../devices/virtio/net/net-counters.ts";
 import type { Assembly } from "./assemble.ts";
 import { monotonicNow } from "./clock.ts";
 import type { ExitCounts } from "./control.ts";
@@ -28,6 +29,12 @@ export interface DiskStats extends DiskCounts {
   readonly path: string;
 }
 
+/** One of the machine's networks: eth0, eth1, … in the guest. */
+export interface NetworkStats extends NetCounts {
+  /** `user`, or the name of the tap device. */
+  readonly name: string;
+}
+
 /** What a machine uses of its host. */
 export interface MachineStats {
   /** ms since the guest's first instruction, pauses included; 0 before it. */
@@ -35,6 +42,7 @@ export interface MachineStats {
   readonly cpuTime: CpuTime;
   readonly memory: MemoryUse;
   readonly disks: readonly DiskStats[];
+  readonly networks: readonly NetworkStats[];
   readonly exits: ExitCounts;
 }
 
@@ -50,6 +58,11 @@ export function machineStats({ control, plan, vcpus }: Assembly): MachineStats {
     disks: plan.virtio.flatMap(({ backend }) =>
       backend.type === "blk"
         ? [{ path: backend.path, ...new BlkCounters(plan.shared, backend.counters.offset).counts }]
+        : [],
+    ),
+    networks: plan.virtio.flatMap(({ backend }) =>
+      backend.type === "net"
+        ? [{ name: backend.name, ...netCounters(plan.shared, backend.counters.offset).counts }]
         : [],
     ),
     exits: control.exits,

@@ -2,16 +2,15 @@
 import type { MonitorClient } from "./client.ts";
 import { ManagerError } from "./errors.ts";
 import { appendEvent } from "./events.ts";
+import { tryLock } from "./file-lock.ts";
 import { reach } from "./reach.ts";
-import type { ExitRecord } from "./record.ts";
+import { isAlive, KILLED_STATUS, type ExitRecord } from "./record.ts";
 import type { Vm } from "./vm.ts";
 
 /** A monitor needs this long at most to end, once its machine has. */
 export const END_PATIENCE_MS = 10_000;
 /** What a monitor that is not well gets to answer. */
 export const KILL_PATIENCE_MS = 5000;
-/** As after SIGKILL. */
-export const KILLED_STATUS = 137;
 
 const POLL_MS = 10;
 
@@ -64,20 +63,24 @@ async function killMonitor(vm: Vm, state: string): Promise<ExitRecord> {
       "end it from there",
     );
   }
-  if (pid !== undefined) killProcess(pid);
-  if (!(await untilFree(vm, END_PATIENCE_MS))) {
-    throw new ManagerError("ERR_MONITOR", `${vm.name}: process ${pid}, its monitor, cannot be killed`);
-  }
-  const lock = await vm.lock();
+  // Taken before, so that nobody takes it for a loss. One that hangs in its start holds it as well.
+  let lock = tryLock(vm.commandLockPath);
   try {
+    if (pid !== undefined) killProcess(pid);
+    if (!(await untilFree(vm, END_PATIENCE_MS))) {
+      throw new ManagerError("ERR_MONITOR", `${vm.name}: process ${pid}, its monitor, cannot be killed`);
+    }
+    lock ??= await vm.lock();
+    const record = vm.readRecord();
+    // It had ended by itself, or somebody else was quicker.
+    if (!isAlive(record.state) && record.exit !== undefined) return record.exit;
     const message = "its monitor did not answer, and was killed";
     const exit: ExitRecord = { reason: "killed", status: KILLED_STATUS, message, at: Date.now() };
-    const { record } = vm.standing();
     vm.writeRecord({ ...record, state: "stopped", since: exit.at, stoppedByUser: true, exit });
     appendEvent(state, { vm: vm.name, event: "exit", reason: exit.reason, status: exit.status });
     return exit;
   } finally {
-    lock.release();
+    lock?.release();
   }
 }
 

@@ -13,6 +13,8 @@ const request = (type: number): ReturnType<typeof flock.pack> =>
   flock.pack({ l_type: type, l_whence: SEEK_SET, l_start: 0n, l_len: 0n });
 
 export interface HeldLock {
+  /** Whoever inherits it holds the lock as well: it is free when all have closed it. */
+  readonly fd: number;
   release(): void;
 }
 
@@ -34,7 +36,7 @@ export function tryLock(path: string): HeldLock | undefined {
     throw directoryError("cannot be locked", path, error);
   }
   try {
-    if (setLock(fd, F_OFD_SETLK, path) && isSameFile(fd, path)) return { release: () => closeSync(fd) };
+    if (setLock(fd, F_OFD_SETLK, path) && isSameFile(fd, path)) return { fd, release: () => closeSync(fd) };
   } catch (error) {
     closeSync(fd);
     throw error;

@@ -5,6 +5,7 @@ import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { fcntl } from "../ffi/libc.ts";
 import { directoryError, ManagerError, RemoteError } from "./errors.ts";
+import type { HeldLock } from "./file-lock.ts";
 import type { ManagerPaths } from "./paths.ts";
 import type { ErrorBody } from "./protocol.ts";
 import type { Vm } from "./vm.ts";
@@ -24,8 +25,16 @@ const F_SETFD = 2;
 const FD_CLOEXEC = 1;
 const LAST_WORDS = 2000;
 
-/** Resolves when the machine runs, with what is odd about it. Throws a ManagerError or what the monitor has thrown. */
-export async function launch(vm: Vm, { state, runtime }: ManagerPaths): Promise<readonly string[]> {
+/**
+ * Resolves when the machine runs, with what is odd about it. Throws a ManagerError or what the monitor has thrown. `lock`: the VM's
+ * command lock. The monitor holds it as well until its start has come to something, so that a start whose command is killed
+ * half-way is still one that others wait for.
+ */
+export async function launch(
+  vm: Vm,
+  { state, runtime }: ManagerPaths,
+  lock: HeldLock,
+): Promise<readonly string[]> {
   keepDescriptorsHere();
   let output: number;
   try {
@@ -38,7 +47,7 @@ export async function launch(vm: Vm, { state, runtime }: ManagerPaths): Promise<
     child = spawn(process.execPath, [...NODE_FLAGS, ENTRY, state, runtime, vm.name], {
       detached: true,
       cwd: "/",
-      stdio: ["ignore", output, output, "pipe"],
+      stdio: ["ignore", output, output, "pipe", lock.fd],
       env: monitorEnvironment(),
     });
   } finally {

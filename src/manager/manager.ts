@@ -2,13 +2,14 @@
 import { rmSync } from "node:fs";
 import type { VmDefinition } from "../definition/definition.ts";
 import type { MonitorClient } from "./client.ts";
-import { END_PATIENCE_MS, endVm, KILL_PATIENCE_MS, KILLED_STATUS, untilFree } from "./end.ts";
+import { END_PATIENCE_MS, endVm, KILL_PATIENCE_MS, untilFree } from "./end.ts";
 import { ManagerError } from "./errors.ts";
-import { appendEvent } from "./events.ts";
+import type { HeldLock } from "./file-lock.ts";
 import { launch } from "./launch.ts";
+import { noticeLoss, recordLoss } from "./loss.ts";
 import type { Step } from "./order.ts";
 import type { MonitorStats } from "./protocol.ts";
-import { notRunning, reach } from "./reach.ts";
+import { reach } from "./reach.ts";
 import { isAlive, type ExitRecord, type VmRecord } from "./record.ts";
 import { DEFAULT_STOP_TIMEOUT_MS } from "./stop-timeout.ts";
 import { VmStore, type Defined, type DefineOptions } from "./store.ts";
@@ -28,8 +29,14 @@ export class Manager {
   }
 
   async list(): Promise<VmSummary[]> {
+    this.noticeLosses();
     const summaries = await Promise.all(this.store.all().map(summarize));
     return summaries.filter((summary) => summary !== undefined);
+  }
+
+  /** Writes down which monitors have been killed since somebody last looked. False if somebody else may be doing so just now. */
+  noticeLosses(vms: readonly Vm[] = this.store.all()): boolean {
+    return vms.map((vm) => noticeLoss(vm, this.store.paths.state)).every(Boolean);
   }
 
   /** Whether it runs by an older definition than the one that is stored. */
@@ -49,8 +56,8 @@ export class Manager {
     try {
       await this.#untilSettled(vm);
       if (vm.isHeld) return { already: true };
-      this.#tellOfLoss(vm);
-      return { already: false, warnings: await launch(vm, this.store.paths) };
+      this.#recordLoss(vm);
+      return { already: false, warnings: await this.#launch(vm, lock) };
     } finally {
       lock.release();
     }
@@ -65,6 +72,7 @@ export class Manager {
     { timeout }: { timeout?: number | undefined } = {},
   ): Promise<ExitRecord | undefined> {
     const vm = this.store.get(name);
+    await this.#untilKnown(vm);
     if (!vm.isHeld) return undefined;
     const limit = timeout ?? vm.readDefinition().definition.stopTimeout ?? DEFAULT_STOP_TIMEOUT_MS;
     return endVm(vm, this.store.paths.state, limit + END_PATIENCE_MS, (client) =>
@@ -75,15 +83,11 @@ export class Manager {
   /** Ends it as if its power was cut; the monitor as well, where that does not answer. Throws if it does not run. */
   async kill(name: string): Promise<ExitRecord> {
     const vm = this.store.get(name);
-    if (!vm.isHeld) throw notRunning(name);
+    await this.#untilKnown(vm);
+    if (!vm.isHeld) throw new ManagerError("ERR_VM_NOT_RUNNING", `${name} is not running`);
     return endVm(vm, this.store.paths.state, KILL_PATIENCE_MS, (client) =>
       client.request("stop", { force: true }, KILL_PATIENCE_MS),
     );
-  }
-
-  async restart(name: string, options: { timeout?: number | undefined } = {}): Promise<Started> {
-    await this.stop(name, options);
-    return this.start(name);
   }
 
   async pause(name: string): Promise<void> {
@@ -101,6 +105,7 @@ export class Manager {
   /** Throws if it runs, unless `force` ends it first. */
   async remove(name: string, { force = false } = {}): Promise<void> {
     const vm = this.store.get(name);
+    await this.#untilKnown(vm);
     if (vm.isHeld) {
       if (!force) {
         throw new ManagerError(
@@ -121,11 +126,13 @@ export class Manager {
   /** Resolves when it does not run (any more), with how it ended. Throws if it has never been started. */
   async wait(name: string): Promise<ExitRecord> {
     const vm = this.store.get(name);
+    await this.#untilKnown(vm);
     while (vm.isHeld) {
       const client = await reach(vm).catch(() => undefined);
       await (client?.closed ?? pause(END_INTERVAL_MS));
       if (client !== undefined) await untilFree(vm, END_PATIENCE_MS);
     }
+    this.noticeLosses([vm]);
     const { exit } = vm.standing().record;
     if (exit === undefined) {
       throw new ManagerError(
@@ -135,6 +142,19 @@ export class Manager {
       );
     }
     return exit;
+  }
+
+  /** Those that depend on it, and run. One that cannot be read does not count. */
+  runningDependents(name: string): string[] {
+    return this.store.all().flatMap((vm) => {
+      try {
+        const { dependsOn = [] } = vm.readDefinition().definition;
+        return dependsOn.includes(name) && vm.isHeld ? [vm.name] : [];
+      } catch (error) {
+        if (error instanceof ManagerError) return [];
+        throw error;
+      }
+    });
   }
 
   /** The VMs that are to run when the host has come up: those with a policy for it that have run before. */
@@ -193,17 +213,25 @@ export class Manager {
       await pause(POLL_MS);
   }
 
-  /** Nobody else tells that a monitor was killed. */
-  #tellOfLoss(vm: Vm): void {
-    // Refuses a newer version's file.
-    const record = readable(vm);
-    if (record === undefined || !isAlive(record.state)) return;
-    appendEvent(this.store.paths.state, {
-      vm: vm.name,
-      event: "exit",
-      reason: "lost",
-      status: KILLED_STATUS,
-    });
+  async #launch(vm: Vm, lock: HeldLock): Promise<readonly string[]> {
+    try {
+      return await launch(vm, this.store.paths, lock);
+    } catch (error) {
+      await untilFree(vm, KILL_PATIENCE_MS);
+      this.#recordLoss(vm);
+      throw error;
+    }
+  }
+
+  /** A start that is under way, whose command may have been killed, has come to something; a loss is written down. */
+  async #untilKnown(vm: Vm): Promise<void> {
+    await vm.untilStarted();
+    this.noticeLosses([vm]);
+  }
+
+  /** Under the VM's lock. Refuses a newer version's file. */
+  #recordLoss(vm: Vm): void {
+    if (readable(vm) !== undefined) recordLoss(vm, this.store.paths.state);
   }
 
   /** What is damaged or newer than this tsvm is only removed by force. */

@@ -2,13 +2,19 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { makePrivateDirectory, managerPaths } from "./paths.ts";
+import { checkCreatable, makePrivateDirectory, managerPaths } from "./paths.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "tsvm-paths-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 const uid = process.getuid!();
 
 describe("the directories of the manager", () => {
+  it("may be missing where they can be made, and nowhere else", () => {
+    expect(() => checkCreatable(join(directory, "a", "b"))).not.toThrow();
+    expect(() => checkCreatable("/proc/nope/vms")).toThrow("/proc/nope: cannot be made: not permitted");
+    expect(() => checkCreatable("/sys/nope/vms")).toThrow("/sys/nope: cannot be made");
+  });
+
   it("are root's own for root", () => {
     expect(managerPaths({ XDG_STATE_HOME: "/x" }, 0)).toEqual({
       state: "/var/lib/tsvm",

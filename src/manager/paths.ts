@@ -1,7 +1,7 @@
 /** Where the manager keeps things. docs/manager.md */
-import { mkdirSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, statfsSync, statSync } from "node:fs";
 import { homedir } from "node:os";
-import { isAbsolute, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { directoryError, ManagerError } from "./errors.ts";
 
 export interface ManagerPaths {
@@ -44,6 +44,21 @@ function runtimeDirectory(env: NodeJS.ProcessEnv, uid: number, state: string): s
 /** Where sockets go when the runtime directory is gone, as it is for a VM that outlives its user's session. */
 export function fallbackRuntime(state: string): string {
   return join(state, "run");
+}
+
+/** File systems in which nobody can make a directory, whatever access(2) says to root: proc and sysfs. statfs(2) */
+const PSEUDO: readonly number[] = [0x9fa0, 0x6265_6572];
+
+/** Of a path where nothing is yet: throws a ManagerError where no directory can come to be. */
+export function checkCreatable(path: string): void {
+  let parent = dirname(path);
+  while (!existsSync(parent) && parent !== dirname(parent)) parent = dirname(parent);
+  try {
+    accessSync(parent, constants.W_OK | constants.X_OK);
+    if (PSEUDO.includes(statfsSync(parent).type)) throw Object.assign(new Error(), { code: "EPERM" });
+  } catch (error) {
+    throw directoryError("cannot be made", dirname(path), error);
+  }
 }
 
 /** Makes a directory that only we may look into. Throws a ManagerError. */

@@ -33,7 +33,16 @@ export interface ExitRecord {
   readonly message?: string;
   readonly hint?: string;
   readonly powerButton?: PowerButton;
+  /** Of a lost one, when that was noticed: of its last moment nobody knows. */
   readonly at: number;
+}
+
+/** As after SIGKILL. */
+export const KILLED_STATUS = 137;
+
+export function lostExit(at: number): ExitRecord {
+  const message = "its monitor was killed, or the host went down";
+  return { reason: "lost", status: KILLED_STATUS, message, at };
 }
 
 /** state.json. Written by the monitor while there is one, else under the VM's lock. */
@@ -64,7 +73,7 @@ export function isStoredDefinition({ id, definedAt, definition }: StoredDefiniti
   );
 }
 
-const STATES: readonly string[] = [
+export const VM_STATES: readonly string[] = [
   "defined",
   "starting",
   "running",
@@ -76,7 +85,7 @@ const STATES: readonly string[] = [
 
 export function isVmRecord({ state, since, restarts, exit }: VmRecord): boolean {
   return (
-    STATES.includes(state) &&
+    VM_STATES.includes(state) &&
     typeof since === "number" &&
     typeof restarts === "number" &&
     (exit === undefined || (typeof exit.reason === "string" && typeof exit.status === "number"))

@@ -9,7 +9,7 @@ import { appendEvent } from "./events.ts";
 import { tryLock } from "./file-lock.ts";
 import { syncDirectory } from "./json-file.ts";
 import { checkVmName, isVmName, unknownVm } from "./names.ts";
-import { makePrivateDirectory, managerPaths, type ManagerPaths } from "./paths.ts";
+import { checkCreatable, makePrivateDirectory, managerPaths, type ManagerPaths } from "./paths.ts";
 import type { StoredDefinition } from "./record.ts";
 import { Vm } from "./vm.ts";
 
@@ -139,7 +139,10 @@ export class VmStore {
     try {
       return readdirSync(this.#vms);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") {
+        checkCreatable(this.#vms);
+        return [];
+      }
       throw directoryError("cannot be read", this.#vms, error);
     }
   }
@@ -205,6 +208,6 @@ function alreadyDefined(name: string, source: string | undefined): ManagerError 
   return new ManagerError(
     "ERR_VM_EXISTS",
     `there is a VM ${name} already${origin}`,
-    "--replace gives it the new definition; or remove it first: tsvm rm",
+    `--replace gives it the new definition; or remove it first: tsvm rm ${name}`,
   );
 }

@@ -4,7 +4,14 @@ import { join } from "node:path";
 import { ManagerError, directoryError } from "./errors.ts";
 import { lockHolder, tryLock, type HeldLock } from "./file-lock.ts";
 import { overwriteJson, readJson, syncDirectory, writeJson } from "./json-file.ts";
-import { isAlive, isStoredDefinition, isVmRecord, type StoredDefinition, type VmRecord } from "./record.ts";
+import {
+  isAlive,
+  isStoredDefinition,
+  isVmRecord,
+  lostExit,
+  type StoredDefinition,
+  type VmRecord,
+} from "./record.ts";
 
 /** How long a command waits for another one that is at work on the same VM, a start for example. */
 const LOCK_PATIENCE_MS = 30_000;
@@ -108,6 +115,14 @@ export class Vm {
     return lockHolder(this.monitorLockPath) !== undefined;
   }
 
+  /** Where a command, which may have been killed by now, is at work on it without a monitor yet: waits for what comes of it. */
+  async untilStarted(patience = LOCK_PATIENCE_MS): Promise<void> {
+    const end = performance.now() + patience;
+    while (!this.isHeld && lockHolder(this.commandLockPath) !== undefined && performance.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, LOCK_INTERVAL_MS));
+    }
+  }
+
   /** Waits for the VM's command lock. Throws a ManagerError if another command keeps it too long, or the VM has been removed. */
   async lock(patience = LOCK_PATIENCE_MS): Promise<HeldLock> {
     const end = performance.now() + patience;
@@ -119,7 +134,7 @@ export class Vm {
         throw new ManagerError(
           "ERR_VM_BUSY",
           `another tsvm has been at work on ${this.name} for ${patience / 1000} s`,
-          "wait for it, or end it",
+          this.isHeld ? `if it hangs: tsvm kill ${this.name}` : "wait for it, or end it",
         );
       }
       await new Promise((resolve) => setTimeout(resolve, LOCK_INTERVAL_MS));
@@ -164,15 +179,6 @@ export class Vm {
 /** What the state file of a VM comes to whose monitor is no more. */
 function lost(record: VmRecord): VmRecord {
   if (!isAlive(record.state)) return record;
-  const KILLED = 137;
-  return {
-    ...record,
-    state: "stopped",
-    exit: {
-      reason: "lost",
-      status: KILLED,
-      message: "its monitor was killed, or the host went down",
-      at: record.since,
-    },
-  };
+  const exit = lostExit(Date.now());
+  return { ...record, state: "stopped", since: exit.at, exit };
 }

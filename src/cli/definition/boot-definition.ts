@@ -1,5 +1,5 @@
 /** `tsvm boot FILE` with a definition file: the VM that it describes, and what the flags change. docs/cli.md. */
-import { formatProblems, loadDefinitions } from "../../definition/index.ts";
+import { formatProblems, loadDefinitions, type VmDefinition } from "../../definition/index.ts";
 import type { MachineDescription } from "../../machine/description.ts";
 import { commandOf, parseConsole, sizeFlags, terminalOf, type BootFlags } from "../boot-flags.ts";
 import { addForwards, networksOf } from "../network-values.ts";
@@ -9,6 +9,8 @@ import { selectVm } from "./select-vm.ts";
 
 export interface DescribedVm {
   readonly machine: MachineDescription;
+  /** As the file has it. */
+  readonly definition: VmDefinition;
   /** ms. */
   readonly stopTimeout: number | undefined;
 }
@@ -22,13 +24,14 @@ export function describeDefinition(
 ): DescribedVm {
   const { definitions, warnings } = loadDefinitions(path, { lenient: flags.lenient === true });
   if (warnings.length > 0) process.stderr.write(`${formatProblems(warnings)}\n`);
-  const { name, machine, stopTimeout, dependsOn = [] } = selectVm(path, definitions, flags.vm);
+  const definition = selectVm(path, definitions, flags.vm);
+  const { name, machine, stopTimeout, dependsOn = [] } = definition;
   if (dependsOn.length > 0) {
     process.stderr.write(
       `tsvm: ${name} depends on ${dependsOn.join(", ")}: tsvm boot starts ${name} alone\n`,
     );
   }
-  return { machine: changeMachine(machine, flags, guestCommand, terminal), stopTimeout };
+  return { machine: changeMachine(machine, flags, guestCommand, terminal), definition, stopTimeout };
 }
 
 /** A flag says more than the file; disks and kernel parameters are added to those in the file. Throws UsageError. */

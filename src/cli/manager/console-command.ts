@@ -2,6 +2,8 @@
 import { constants } from "node:os";
 import { isatty } from "node:tty";
 import type { MonitorClient } from "../../manager/client.ts";
+import { printable } from "../../definition/problem.ts";
+import { exitText } from "../../manager/exit-text.ts";
 import { Manager } from "../../manager/manager.ts";
 import type { Notice } from "../../manager/protocol.ts";
 import { EscapeFilter } from "../escape-filter.ts";
@@ -42,7 +44,7 @@ export async function consoleCommand(
   const detached = await session.run(scrollback);
   if (detached !== undefined) return detached;
   const exit = await manager.wait(name);
-  session.say(`${name} has ended: ${exit.reason}${exit.message === undefined ? "" : `: ${exit.message}`}`);
+  session.say(`${name}: ${printable(exitText(exit))}`);
   return exit.status;
 }
 
@@ -118,7 +120,7 @@ class ConsoleSession {
     } else if (notice.notice === "lost") {
       this.say(`${notice.bytes} bytes of output were left out here: they came faster than they were read`);
     } else if (notice.state === "restarting" && notice.exit !== undefined) {
-      this.say(`${this.#name} has ended (${notice.exit.reason}) and is started again`);
+      this.say(`${this.#name}: ${printable(exitText(notice.exit))}; it is started again`);
     }
   }
 

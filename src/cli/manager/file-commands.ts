@@ -1,11 +1,16 @@
 /** up, down: the VMs of a definition file. */
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import type { VmDefinition } from "../../definition/definition.ts";
+import { printable } from "../../definition/problem.ts";
 import { ManagerError } from "../../manager/errors.ts";
+import { exitText } from "../../manager/exit-text.ts";
 import { Manager } from "../../manager/manager.ts";
 import { reversed } from "../../manager/order.ts";
 import { UsageError } from "../errors.ts";
+import { ExitCode } from "../exit-codes.ts";
 import { forEachVm, note } from "./each.ts";
+import { startVm } from "./start-vm.ts";
 import { stopLimit, type StopFlags } from "./stop-limit.ts";
 
 interface LoadFlags {
@@ -38,7 +43,7 @@ export async function upCommand(file: string, names: readonly string[], flags: U
   const status = await forEachVm(manager.steps(wanted, { dependencies: true }), async (name) => {
     const outdated = await manager.isOutdated(name);
     if (outdated && flags.recreate === true) await manager.stop(name);
-    const started = await manager.start(name);
+    const started = await startVm(manager, name);
     if (!started.already) {
       for (const warning of started.warnings) note(`${name}: ${warning}`);
       return `${name}: started`;
@@ -61,11 +66,13 @@ export async function downCommand(file: string, names: readonly string[], flags:
   const timeout = stopLimit(flags.timeout);
   const known = fromSource(manager, resolve(file));
   if (known.length === 0) {
-    throw new ManagerError(
-      "ERR_NO_VM",
-      `no VM comes from ${resolve(file)}`,
-      "tsvm ps --all --format '{{.name}} {{.source}}'",
-    );
+    const none = `no VM comes from ${printable(resolve(file))}`;
+    // Done already, or misspelt.
+    if (existsSync(file)) {
+      note(`${none}: nothing to do`);
+      return ExitCode.Ok;
+    }
+    throw new ManagerError("ERR_NO_VM", none, "tsvm ps --all --format '{{.name}} {{.source}}'");
   }
   const unknown = names.find((name) => !known.includes(name));
   if (unknown !== undefined) {
@@ -74,7 +81,7 @@ export async function downCommand(file: string, names: readonly string[], flags:
   const steps = manager.steps(names.length > 0 ? names : known, { dependencies: false });
   return forEachVm(reversed(steps), async (name) => {
     const exit = await manager.stop(name, { timeout });
-    if (exit?.reason === "forced") note(`${name}: forced off: ${exit.message ?? ""}`);
+    if (exit?.reason === "forced") note(`${name}: ${printable(exitText(exit))}`);
     await manager.remove(name);
     return `${name}: ${exit === undefined ? "removed" : "stopped and removed"}`;
   });

@@ -45,12 +45,15 @@ export async function inspectCommand(names: readonly string[], { format }: Inspe
     return undefined;
   });
   found.sort((a, b) => names.indexOf(a.name) - names.indexOf(b.name));
+  // Not an empty list along with the errors.
+  if (found.length === 0) return status;
   print(template === undefined ? `${JSON.stringify(found, null, 2)}\n` : template.render(found));
   return status;
 }
 
 async function inspect(manager: Manager, name: string): Promise<Inspected> {
   const vm = manager.store.get(name);
+  manager.noticeLosses([vm]);
   const { id, definedAt, definition } = vm.readDefinition();
   const { socket } = vm.readRecord();
   const summary = await summarize(vm);

@@ -1,11 +1,14 @@
 /** start, stop, kill, restart, pause, resume, rm, wait. Each prints the names of the VMs that it has done something to. */
+import { printable } from "../../definition/problem.ts";
 import { ManagerError } from "../../manager/errors.ts";
+import { exitText } from "../../manager/exit-text.ts";
 import { Manager } from "../../manager/manager.ts";
 import { reversed, type Step } from "../../manager/order.ts";
 import { UsageError } from "../errors.ts";
 import { consoleCommand } from "./console-command.ts";
 import { logsCommand } from "./logs-command.ts";
 import { forEachVm, independent, note } from "./each.ts";
+import { startVm } from "./start-vm.ts";
 import { stopLimit, type StopFlags } from "./stop-limit.ts";
 
 export interface StartFlags {
@@ -24,11 +27,12 @@ export async function startCommand(
   if (attach === true && names.length !== 1) throw new UsageError("--attach takes one VM");
   const wanted = autostart === true ? manager.autostartNames() : names;
   const status = await forEachVm(withDependencies(manager, wanted), async (name) => {
-    const started = await manager.start(name);
+    const started = await startVm(manager, name);
     if (started.already) note(`${name} is running already`);
     else for (const warning of started.warnings) note(`${name}: ${warning}`);
     // Its console follows.
-    return attach === true && name === names[0] ? undefined : name;
+    const attached = attach === true && name === names[0];
+    return started.already || attached ? undefined : name;
   });
   if (attach !== true || status !== 0) return status;
   return attachTo(manager, names[0]!);
@@ -42,7 +46,9 @@ async function attachTo(manager: Manager, name: string): Promise<number> {
     if (!(error instanceof ManagerError && error.code === "ERR_VM_NOT_RUNNING")) throw error;
     const { startedAt = 0 } = manager.store.get(name).readRecord();
     await logsCommand(name, { since: new Date(startedAt).toISOString(), events: false });
-    return (await manager.wait(name)).status;
+    const exit = await manager.wait(name);
+    note(`${name}: ${printable(exitText(exit))}`);
+    return exit.status;
   }
 }
 
@@ -51,18 +57,29 @@ export async function stopCommand(names: readonly string[], { timeout }: StopFla
   const manager = new Manager();
   const limit = stopLimit(timeout);
   return forEachVm(reversed(ordered(manager, names)), async (name) => {
+    tellDependents(manager, name, names);
     const exit = await manager.stop(name, { timeout: limit });
     if (exit === undefined) note(`${name} is not running`);
-    else if (exit.reason === "forced") note(`${name}: forced off: ${exit.message ?? ""}`);
-    return name;
+    else if (exit.reason === "forced") note(`${name}: ${printable(exitText(exit))}`);
+    return exit === undefined ? undefined : name;
   });
+}
+
+/** What needs it goes on without it: no error, but likely not what was meant. */
+function tellDependents(manager: Manager, name: string, stopped: readonly string[]): void {
+  const left = manager.runningDependents(name).filter((other) => !stopped.includes(other));
+  if (left.length === 0) return;
+  note(
+    `${name}: ${left.join(", ")}, which ${left.length === 1 ? "depends" : "depend"} on it, still ${left.length === 1 ? "runs" : "run"}`,
+  );
 }
 
 export async function restartCommand(names: readonly string[], { timeout }: StopFlags): Promise<number> {
   const manager = new Manager();
   const limit = stopLimit(timeout);
   return forEachVm(ordered(manager, names), async (name) => {
-    const started = await manager.restart(name, { timeout: limit });
+    await manager.stop(name, { timeout: limit });
+    const started = await startVm(manager, name);
     if (!started.already) for (const warning of started.warnings) note(`${name}: ${warning}`);
     return name;
   });
@@ -71,6 +88,7 @@ export async function restartCommand(names: readonly string[], { timeout }: Stop
 export async function killCommand(names: readonly string[]): Promise<number> {
   const manager = new Manager();
   return forEachVm(independent(names), async (name) => {
+    tellDependents(manager, name, names);
     await manager.kill(name);
     return name;
   });
@@ -104,7 +122,7 @@ export async function rmCommand(names: readonly string[], { force }: RmFlags): P
   });
 }
 
-/** Prints the exit statuses, in the order of the names. */
+/** Prints the exit statuses, in the order of the names, and on stderr what they mean. */
 export async function waitCommand(names: readonly string[]): Promise<number> {
   const manager = new Manager();
   // One after the other: all must have ended in the end.
@@ -112,7 +130,11 @@ export async function waitCommand(names: readonly string[]): Promise<number> {
     name,
     after: all.slice(0, at).map((one) => one.name),
   }));
-  return forEachVm(steps, async (name) => `${(await manager.wait(name)).status}`);
+  return forEachVm(steps, async (name) => {
+    const exit = await manager.wait(name);
+    note(`${name}: ${printable(exitText(exit))}`);
+    return `${exit.status}`;
+  });
 }
 
 /** By what depends on what, as far as it can be told: a name that is not known fails when its turn comes. */

@@ -20,7 +20,9 @@ export interface LogsFlags {
 }
 
 export async function logsCommand(name: string, flags: LogsFlags): Promise<void> {
-  const vm = new Manager().store.get(name);
+  const manager = new Manager();
+  const vm = manager.store.get(name);
+  manager.noticeLosses([vm]);
   const tail = flags.tail === undefined || flags.tail === "all" ? Infinity : parseCount("--tail", flags.tail);
   const since = flags.since === undefined ? 0 : parseMoment("--since", flags.since);
   const until = flags.until === undefined ? Infinity : parseMoment("--until", flags.until);
@@ -32,7 +34,12 @@ export async function logsCommand(name: string, flags: LogsFlags): Promise<void>
   let caughtUp = false;
   const lines = followLines(vm.logPath, {
     follow: flags.follow === true,
-    ended: () => !vm.exists() || !vm.isHeld,
+    ended: () => {
+      if (!vm.exists()) return true;
+      if (vm.isHeld) return false;
+      // The last line of one whose monitor could not write it.
+      return manager.noticeLosses([vm]);
+    },
     caughtUp: () => {
       caughtUp = true;
       for (const record of history.records) printer.print(record);

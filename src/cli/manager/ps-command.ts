@@ -1,6 +1,8 @@
-import { isAlive } from "../../manager/record.ts";
+import { isAlive, VM_STATES } from "../../manager/record.ts";
 import { Manager } from "../../manager/manager.ts";
 import type { VmSummary } from "../../manager/summary.ts";
+import { quoted } from "../../manager/names.ts";
+import { didYouMean } from "../../suggestion.ts";
 import { UsageError } from "../errors.ts";
 import { print } from "../output.ts";
 import { note } from "./each.ts";
@@ -46,6 +48,13 @@ const LISTING: Listing<VmSummary> = {
 };
 
 export async function psCommand(flags: PsFlags): Promise<void> {
+  if (flags.quiet === true && (flags.json === true || flags.format !== undefined)) {
+    const other = flags.json === true ? "--json" : "--format";
+    throw new UsageError(
+      `--quiet and ${other} do not go together`,
+      "--format '{{.name}}' prints names only, too",
+    );
+  }
   const format = formatter(LISTING, flags);
   const filters = parseFilters(flags.filter);
   // Who asks for a state wants to see it, running or not.
@@ -59,6 +68,7 @@ export async function psCommand(flags: PsFlags): Promise<void> {
 
 type Filters = ReadonlyMap<string, readonly string[]>;
 const KEYS = ["name", "state", "label"];
+const STATES: readonly string[] = [...VM_STATES, "unknown"];
 
 function parseFilters(texts: readonly string[]): Filters {
   const filters = new Map<string, string[]>();
@@ -71,7 +81,16 @@ function parseFilters(texts: readonly string[]): Filters {
         "write state=running, name=web* or label=KEY[=VALUE]",
       );
     }
-    filters.set(key, [...(filters.get(key) ?? []), text.slice(at + 1)]);
+    const value = text.slice(at + 1);
+    if (key === "state" && !STATES.includes(value)) {
+      const list = `the states are ${STATES.join(", ")}`;
+      const meant = didYouMean(value, STATES);
+      throw new UsageError(
+        `--filter: there is no state ${quoted(value)}`,
+        meant === undefined ? list : `${meant} ${list}`,
+      );
+    }
+    filters.set(key, [...(filters.get(key) ?? []), value]);
   }
   return filters;
 }

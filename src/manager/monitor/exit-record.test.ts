@@ -15,7 +15,7 @@ describe("how a VM ended", () => {
       report({ reason: "command", command: { kind: "signaled", signal: 15 } }),
       true,
       graceful,
-      { status: 143 },
+      { status: 143, message: "its command was ended by SIGTERM" },
     ],
     [report({ reason: "reset" }), true, undefined, { reason: "reset", status: 125 }],
     [

@@ -1,7 +1,7 @@
 /** From what a machine reports at its end, or the error that kept it from starting, to what is kept. */
 import { TsvmError } from "../../errors.ts";
 import type { StopReport } from "../../machine/report.ts";
-import { endMessage, endStatus, ExitCode, signalStatus } from "../../machine/outcome.ts";
+import { endMessage, endStatus, ExitCode, signalName, signalStatus } from "../../machine/outcome.ts";
 import type { ExitRecord } from "../record.ts";
 
 const SIGKILL = 9;
@@ -29,7 +29,7 @@ export function exitRecord(
     if (intent?.force === true) return { reason: "killed", status, at };
     return { reason: "forced", status, message: forced(report, intent), powerButton, at };
   }
-  const message = error?.message ?? endMessage(report);
+  const message = error?.message ?? endMessage(report) ?? deathMessage(report);
   const hint = error?.hint;
   return {
     reason,
@@ -39,6 +39,12 @@ export function exitRecord(
     powerButton,
     at,
   };
+}
+
+/** A shell has only a status for it. */
+function deathMessage({ command }: StopReport): string | undefined {
+  if (command?.kind !== "signaled") return undefined;
+  return `its command was ended by ${signalName(command.signal)}`;
 }
 
 export function failureRecord(error: unknown): ExitRecord {

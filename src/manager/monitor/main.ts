@@ -1,6 +1,6 @@
 /**
- * Entry point of a background VM's own process: monitor.cjs STATE_DIRECTORY RUNTIME_DIRECTORY NAME. launch.ts starts it, and is
- * told on fd 3, in one line, what the start came to.
+ * Entry point of a background VM's own process: monitor.cjs STATE_DIRECTORY RUNTIME_DIRECTORY NAME. launch.ts starts it, is told
+ * on fd 3, in one line, what the start came to, and shares the VM's command lock with it until then (fd 4).
  */
 import { closeSync, openSync, writeSync } from "node:fs";
 import { _exit } from "../../ffi/libc.ts";
@@ -21,6 +21,7 @@ import { Monitor } from "./monitor.ts";
 import { Requests } from "./requests.ts";
 
 const REPORT_FD = 3;
+const COMMAND_LOCK_FD = 4;
 
 const [state = "", runtime = "", name = ""] = process.argv.slice(2);
 // Whatever it makes is for its user alone.
@@ -109,6 +110,8 @@ function report(what: LaunchReport): void {
   if (reported) return;
   reported = true;
   try {
+    // First, so that whoever hears of it finds the lock free.
+    closeSync(COMMAND_LOCK_FD);
     writeSync(REPORT_FD, `${JSON.stringify(what)}\n`);
     closeSync(REPORT_FD);
   } catch {

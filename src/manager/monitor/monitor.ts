@@ -13,6 +13,8 @@ import { Restarts } from "./restarts.ts";
 import { monitorStats } from "./stats.ts";
 
 const SIGTERM = 15;
+/** A longer timer of Node's runs out at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export interface MonitorParts extends RecordPlaces {
   readonly definition: VmDefinition;
@@ -71,14 +73,14 @@ export class Monitor implements Controlled {
       } catch (error) {
         exit = failureRecord(error);
         if (first) {
-          this.#tellExit(exit);
+          this.#keeper.tellExit(exit);
           this.#finish(exit);
           throw error;
         }
       } finally {
         this.#machine = undefined;
       }
-      this.#tellExit(exit);
+      this.#keeper.tellExit(exit);
       const ranFor = performance.now() - start;
       const delay =
         this.#intent !== undefined
@@ -109,7 +111,8 @@ export class Monitor implements Controlled {
   }
 
   stop({ timeout, force, byUser = true }: StopRequest): void {
-    const limit = timeout ?? this.#parts.definition.stopTimeout ?? DEFAULT_STOP_TIMEOUT_MS;
+    const wanted = timeout ?? this.#parts.definition.stopTimeout ?? DEFAULT_STOP_TIMEOUT_MS;
+    const limit = Math.min(wanted, LONGEST_TIMER_MS);
     // Only a command that has started can be told.
     const signaled = this.#parts.definition.machine.command !== undefined && this.#userland;
     this.#intent = { force: force || limit === 0, timeout: limit, signaled };
@@ -262,9 +265,5 @@ export class Monitor implements Controlled {
   #finish(exit: ExitRecord): void {
     if (this.#keeper.record.state === "stopped") return;
     this.#keeper.enter("stopped", { exit });
-  }
-
-  #tellExit({ reason, status, message }: ExitRecord): void {
-    this.#keeper.tell({ event: "exit", reason, status, ...(message === undefined ? {} : { message }) });
   }
 }

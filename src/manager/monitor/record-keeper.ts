@@ -1,7 +1,8 @@
 /** Writes down where a VM stands and what happens to it: in its state file, its log, the events of all VMs, and for its viewers. */
 import { appendEvent, type VmEvent } from "../events.ts";
 import type { LogWriter } from "../log/log-writer.ts";
-import type { VmRecord, VmState } from "../record.ts";
+import { exitText } from "../exit-text.ts";
+import type { ExitRecord, VmRecord, VmState } from "../record.ts";
 import type { Vm } from "../vm.ts";
 import type { ConsoleHub } from "./console-hub.ts";
 
@@ -44,11 +45,13 @@ export class RecordKeeper {
   tell(event: Omit<VmEvent, "time" | "vm">): void {
     const { state, vm, log } = this.#places;
     appendEvent(state, { vm: vm.name, ...event });
-    log.event(eventText(event));
+    if (event.event !== "exit") log.event(event.event);
   }
-}
 
-function eventText({ event, reason, status, message }: Omit<VmEvent, "time" | "vm">): string {
-  if (event !== "exit") return event;
-  return `exit: ${reason}, status ${status}${message === undefined ? "" : `: ${message}`}`;
+  /** The machine has ended. */
+  tellExit(exit: ExitRecord): void {
+    const { reason, status, message } = exit;
+    this.tell({ event: "exit", reason, status, ...(message === undefined ? {} : { message }) });
+    this.#places.log.event(exitText(exit));
+  }
 }
