@@ -28,6 +28,7 @@ export type {
   NetworkDescription,
   NetworkRateLimits,
   PortForward,
+  VsockDescription,
 } from "./machine/description.ts";
 export {
   connectVsock,
@@ -35,6 +36,7 @@ export {
   type VsockConnectOptions,
   type VsockConnectReason,
 } from "./machine/vsock-connect.ts";
+export type { VsockCounts } from "./devices/virtio/vsock/vsock-counters.ts";
 export { VsockListenError } from "./devices/virtio/vsock/listen.ts";
 export { AgentError, CopyError, type AgentErrorCode, type CopyProblem } from "./agent/errors.ts";
 export type { AgentOptions, CopyFromOptions, CopyToOptions, ExecOptions } from "./agent/client.ts";

@@ -329,13 +329,25 @@ suite("the command line", [], () => {
   });
 
   test.each([
-    [["boot", "--frobnicate"], "error: unknown option '--frobnicate'\n(--help tells more)\n"],
-    [["boot", "--memory"], "error: option '-m, --memory <size>' argument missing\n(--help tells more)\n"],
+    [["boot", "--frobnicate"], "tsvm: unknown option '--frobnicate'\n  → tsvm boot --help tells more\n"],
+    [
+      ["boot", "--memory"],
+      "tsvm: option '-m, --memory <size>' argument missing\n  → tsvm boot --help tells more\n",
+    ],
     [
       ["boot", "a", "b"],
-      "error: too many arguments for 'boot'. Expected 1 argument but got 2.\n(--help tells more)\n",
+      "tsvm: too many arguments for 'boot'. Expected 1 argument but got 2.\n  → tsvm boot --help tells more\n",
     ],
-    [["frobnicate"], "error: unknown command 'frobnicate'\n(tsvm --help tells more)\n"],
+    [["frobnicate"], "tsvm: unknown command 'frobnicate'\n  → tsvm --help tells more\n"],
+    [["image", "create"], "tsvm: missing required argument 'new'\n  → tsvm image create --help tells more\n"],
+    [["image", "convrt"], "tsvm: unknown command 'convrt'\n  → did you mean convert?\n"],
+    [["completion", "ksh"], 'tsvm: shell: "ksh" is not one of bash, zsh, fish\n'],
+    [["image", "info", "a", "--format", "vdi"], 'tsvm: --format: "vdi" is not one of raw, qcow2\n'],
+    [["help", "strat"], 'tsvm: help: there is no command "strat"\n  → did you mean start?\n'],
+    [
+      ["help", "image", "list"],
+      /^tsvm: help: there is no command "image list"\n  → (did you mean ls|there are ls, )/,
+    ],
   ])("%j", async (args, stderr) => {
     expect(await tsvm(args)).toMatchObject({ status: 2, stdout: "", stderr });
   });

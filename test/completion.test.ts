@@ -60,6 +60,23 @@ const CASES: [words: string[], offered: string[]][] = [
     ["start", "stats"],
   ],
   [["ps", "--for"], ["--format"]],
+  [
+    ["image", "create", "--format", ""],
+    ["qcow2", "raw"],
+  ],
+  [["boot", "--console", "v"], ["virtio"]],
+  [
+    ["boot", "--disk", "kernel"],
+    ["kernel two", "kernel-one"],
+  ],
+  [
+    ["convert", "--to", ""],
+    ["firecracker", "json", "libvirt", "yaml"],
+  ],
+  [
+    ["boot", "-d", "a.img,ro,cache="],
+    ["a.img,ro,cache=none", "a.img,ro,cache=unsafe", "a.img,ro,cache=writeback"],
+  ],
 ];
 
 function compare(offers: readonly string[]): void {
@@ -106,7 +123,7 @@ suite("completion in zsh", [tool("zsh", "zsh")], () => {
         `
         compdef() { : }
         offer() { for word in "$@"; do [[ $word == $current* ]] && print -rn -- "$word|"; done }
-        compadd() { if [[ $1 == -a ]]; then offer "\${(P@)2}"; else offer "$@"; fi }
+        compadd() { [[ $1 == -S ]] && shift 2; if [[ $1 == -a ]]; then offer "\${(P@)2}"; else offer "$@"; fi }
         _describe() { offer "\${(@)\${(P@)argv[-1]}%%:*}" }
         _files() { offer *(N) }
         source <(tsvm completion zsh)

@@ -1,7 +1,8 @@
 /** The options of `tsvm boot`, and what more than one way to boot makes of them. */
 import type { CommandDescription, MachineDescription } from "../machine/description.ts";
+import { CONSOLES, HUGE_PAGES } from "./choices.ts";
 import { UsageError } from "./errors.ts";
-import { parseCount, parseMemory } from "./values.ts";
+import { oneOf, parseCount, parseMemory } from "./values.ts";
 
 /** What commander hands over; `--no-console` makes `console` false. */
 export interface BootFlags {
@@ -12,6 +13,7 @@ export interface BootFlags {
   disk: string[];
   net: string[];
   publish: string[];
+  vsock?: string;
   append: string[];
   cpus?: string;
   memory?: string;
@@ -64,11 +66,9 @@ export function terminalOf(terminal: boolean): Pick<CommandDescription, "termina
 }
 
 function parseHugePages(text: string): "none" | "transparent" | "hugetlb" {
-  if (text === "none" || text === "transparent" || text === "hugetlb") return text;
-  throw new UsageError(`--huge-pages: "${text}" is not one of none, transparent, hugetlb`);
+  return oneOf("--huge-pages", text, HUGE_PAGES);
 }
 
 export function parseConsole(text: string): "serial" | "virtio" {
-  if (text === "serial" || text === "virtio") return text;
-  throw new UsageError(`--console: "${text}" is not one of serial, virtio`);
+  return oneOf("--console", text, CONSOLES);
 }

@@ -1,18 +1,20 @@
 #!/usr/bin/env node
 /** Entry point of `tsvm`: commands are loaded only when they are asked for. */
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { warmUpWorkers } from "../machine/worker-pool.ts";
 import { version } from "../version.ts";
+import { CONSOLES, HUGE_PAGES } from "./choices.ts";
+import { applyStyle } from "./command-style.ts";
 import { formatError } from "./errors.ts";
 import { ExitCode } from "./exit-codes.ts";
 
 const BOOT_EXAMPLES = `
 Examples:
-  tsvm boot                              a shell in the bundled Linux (Ctrl-A x leaves)
-  tsvm boot -- uname -a                  run one command, with its output and exit status
-  tsvm boot -m 1G -c 2 disk.img          boot the system on a disk image with its own kernel
-  tsvm boot bzImage -i initrd.img        boot a kernel of your own
-  tsvm boot web.yaml                     boot what a definition file describes`;
+  tsvm boot                          a shell in the bundled Linux (Ctrl-A x leaves)
+  tsvm boot -- uname -a              run a command: its output, its status
+  tsvm boot -m 1G -c 2 disk.img      boot the system on a disk image
+  tsvm boot bzImage -i initrd.img    boot a kernel of your own
+  tsvm boot web.yaml                 boot what a definition file describes`;
 
 const { own, guestCommand } = splitArguments(process.argv.slice(2));
 // A thread takes longer to start than everything else here: have it start while the rest loads.
@@ -38,7 +40,7 @@ async function run(): Promise<number> {
   try {
     // A guest that is to boot need not wait for commands that it has nothing to do with.
     if (own[0] !== "boot") (await import("./other-commands.ts")).addOtherCommands(program, done);
-    for (const command of program.commands) command.exitOverride().showHelpAfterError("(--help tells more)");
+    applyStyle(program);
     await program.parseAsync(own, { from: "user" });
     return status;
   } catch (error) {
@@ -52,9 +54,7 @@ async function run(): Promise<number> {
 function buildProgram(done: (status: number) => void): Command {
   const program = new Command("tsvm")
     .description("boots Linux guests on KVM, and keeps them in the background")
-    .version(version())
-    .exitOverride()
-    .showHelpAfterError("(tsvm --help tells more)");
+    .version(version());
 
   program
     .command("boot [file]")
@@ -68,7 +68,7 @@ function buildProgram(done: (status: number) => void): Command {
     .option("-i, --initrd <path>", "initial RAM disk")
     .option(
       "-d, --disk <path>",
-      "one more disk, may be repeated: PATH[,ro][,overlay][,format=raw|qcow2][,cache=none][,iops=N][,bps=SIZE]...",
+      "one more disk, may be repeated: PATH[,PROPERTY]..., for example a.img,ro or a.img,format=raw,iops=500",
       collect,
       [],
     )
@@ -84,15 +84,24 @@ function buildProgram(done: (status: number) => void): Command {
       collect,
       [],
     )
+    .option(
+      "--vsock <path>",
+      "a vsock device, and the unix socket of the host that leads into the guest: PATH[,cid=N]",
+    )
     .option("--root <device>", "the guest's root, for example /dev/vda2 (default: from the partition table)")
     .option("-a, --append <text>", "add to the kernel command line", collect, [])
     .option("-c, --cpus <n>", "number of virtual processors (default: 1)")
     .option("-m, --memory <size>", "guest memory, for example 64M or 2G (default: 128M)")
-    .option(
-      "--huge-pages <kind>",
-      "back guest memory with huge pages: none (default), transparent or hugetlb",
+    .addOption(
+      new Option("--huge-pages <kind>", "back guest memory with huge pages (default: none)").choices(
+        HUGE_PAGES,
+      ),
     )
-    .option("--console <kind>", "console of a guest that boots by itself: serial, or virtio (hvc0)")
+    .addOption(
+      new Option("--console <kind>", "console of a guest that boots by itself (virtio: hvc0)").choices(
+        CONSOLES,
+      ),
+    )
     .option("--read-only", "the guest may not write to its disks")
     .option("--overlay", "what the guest writes to its disks is gone at the end")
     .option("--no-console", "neither show the guest's console nor type on it")

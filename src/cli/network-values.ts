@@ -61,7 +61,8 @@ function networkOf(kind: string): NetworkDescription {
 
 /** `[ADDRESS:]HOST_PORT:GUEST_PORT[/tcp|/udp]`; a single port is the same on both sides. */
 export function parseForward(text: string): PortForward {
-  const match = /^(?:(?:\[([0-9a-f:.]+)\]|(\d+(?:\.\d+){3})):)?(\d{1,5})(?::(\d{1,5}))?(?:\/(tcp|udp))?$/i.exec(text);
+  const match =
+    /^(?:(?:\[([0-9a-f:.]+)\]|(\d+(?:\.\d+){3})):)?(\d{1,5})(?::(\d{1,5}))?(?:\/(tcp|udp))?$/i.exec(text);
   if (match === null) {
     throw new UsageError(
       `--publish: "${text}" is not [ADDRESS:]HOST_PORT:GUEST_PORT[/udp]`,

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { addDefinitionCommands } from "./definition/register.ts";
 import { addImageCommands } from "./image/register.ts";
+import { addHelpCommand } from "./help-command.ts";
 import { registerManagerCommands } from "./manager/register.ts";
 
 /** `done` hears the exit status of commands that have one of their own. */
@@ -9,4 +10,5 @@ export function addOtherCommands(program: Command, done: (status: number) => voi
   addDefinitionCommands(program, done);
   registerManagerCommands(program, done);
   addImageCommands(program, done);
+  addHelpCommand(program);
 }

@@ -2,6 +2,7 @@
 import type { DiskDescription } from "../machine/description.ts";
 import { PAGE_SIZE } from "../boot/quantities.ts";
 import { MOST_MEMORY } from "../definition/limits.ts";
+import { CACHE_MODES, IMAGE_FORMATS } from "./choices.ts";
 import { UsageError } from "./errors.ts";
 
 const SIZE_UNITS: Record<string, number> = {
@@ -60,9 +61,9 @@ const DISK_PROPERTIES: Record<string, (disk: DiskDescription, value: string) => 
   ro: flag((disk) => (disk.readOnly = true)),
   overlay: flag((disk) => (disk.overlay = true)),
   ephemeral: flag((disk) => (disk.ephemeral = true)),
-  format: (disk, value) => (disk.format = oneOf("format", value, ["raw", "qcow2"])),
+  format: (disk, value) => (disk.format = oneOf("--disk: format", value, IMAGE_FORMATS)),
   serial: (disk, value) => (disk.serial = serial(value)),
-  cache: (disk, value) => (disk.cache = oneOf("cache", value, ["writeback", "none", "unsafe"])),
+  cache: (disk, value) => (disk.cache = oneOf("--disk: cache", value, CACHE_MODES)),
   boot: (disk, value) => (disk.bootOrder = parseCount("--disk: boot", value, 1)),
   bps: limit("total", "bytesPerSecond"),
   "bps-read": limit("read", "bytesPerSecond"),
@@ -130,10 +131,10 @@ function serial(text: string): string {
   throw new UsageError(`--disk: serial: "${text}" is not 1 to 20 printable ASCII characters`);
 }
 
-function oneOf<T extends string>(property: string, text: string, values: readonly T[]): T {
+export function oneOf<T extends string>(option: string, text: string, values: readonly T[]): T {
   const value = values.find((one) => one === text);
   if (value === undefined) {
-    throw new UsageError(`--disk: ${property}: "${text}" is not one of ${values.join(", ")}`);
+    throw new UsageError(`${option}: "${text}" is not one of ${values.join(", ")}`);
   }
   return value;
 }

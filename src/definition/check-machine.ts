@@ -1,4 +1,5 @@
 /** What no machine can be made from, found before one is: with the place in the file, and all at once. */
+import { LARGEST_GUEST_CID, SMALLEST_GUEST_CID } from "../devices/virtio/vsock/cid.ts";
 import { MAX_DISKS, type MachineDescription } from "../machine/description.ts";
 import { MOST_MEMORY } from "./limits.ts";
 import type { Place, Problems } from "./problems.ts";
@@ -16,9 +17,9 @@ const MOST_CPUS = 254;
 export function checkMachine(
   machine: MachineDescription,
   problems: Problems,
-  at: (...keys: (keyof MachineDescription | number | "path")[]) => Place,
+  at: (...keys: (keyof MachineDescription | number | "path" | "cid")[]) => Place,
 ): void {
-  const { cpus, memory, kernel, kernelSource, initrd, command, root, disks = [] } = machine;
+  const { cpus, memory, kernel, kernelSource, initrd, command, root, disks = [], vsock } = machine;
   if (cpus > MOST_CPUS)
     problems.error(`cpus: ${cpus} are more than the ${MOST_CPUS} of the largest machine`, at("cpus"));
   if (memory < SMALLEST_MEMORY) {
@@ -53,6 +54,13 @@ export function checkMachine(
         "a disk has one writer, or several readers (readOnly)",
       );
     }
+  }
+  const { cid = SMALLEST_GUEST_CID } = vsock ?? {};
+  if (cid < SMALLEST_GUEST_CID || cid > LARGEST_GUEST_CID) {
+    problems.error(
+      `vsock: the context ID ${cid} is not one of ${SMALLEST_GUEST_CID} to ${LARGEST_GUEST_CID}`,
+      at("vsock", "cid"),
+    );
   }
   const ownInit =
     initrd === undefined && kernelSource !== "disk" && (kernel === undefined || command !== undefined);

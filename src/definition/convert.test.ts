@@ -5,7 +5,12 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { check, tool } from "../../test/support/needs.ts";
-import type { DiskDescription, MachineDescription, RateLimit } from "../machine/description.ts";
+import type {
+  DiskDescription,
+  MachineDescription,
+  RateLimit,
+  VsockDescription,
+} from "../machine/description.ts";
 import { convertDefinitions, type TargetFormat } from "./convert.ts";
 import type { VmDefinition } from "./definition.ts";
 import { formatProblems } from "./problem.ts";
@@ -92,6 +97,7 @@ const rateLimit = fc
     };
   })
   .filter((limit) => Object.keys(limit).length > 0);
+const contextId = fc.integer({ min: 3, max: 2 ** 32 - 2 });
 const serial = fc.stringMatching(/^[A-Za-z0-9]([ -~]{0,18}[A-Za-z0-9])?$/);
 
 const disk = (more: object): fc.Arbitrary<DiskDescription> =>
@@ -166,6 +172,7 @@ describe("definitions in another format and back", () => {
           hugePages: fc.constantFrom("none", "transparent", "hugetlb"),
           acpi: fc.boolean(),
           rootDevice: fc.constant("/dev/vda1"),
+          vsock: some<VsockDescription>({ cid: contextId, path } as never),
         } as never),
       )
       .map(([required, more]) => ({ ...required, ...more }) as MachineDescription);
@@ -210,6 +217,7 @@ describe("definitions in another format and back", () => {
           ...ownKernel,
           hugePages: fc.constant("hugetlb"),
           console: fc.constant("virtio"),
+          vsock: some<VsockDescription>({ cid: contextId } as never),
         } as never),
       )
       .map(([required, more]) => ({ ...required, ...more }) as MachineDescription);
@@ -241,13 +249,14 @@ describe("definitions in another format and back", () => {
           ? {}
           : { rateLimits: { total: { bytesPerSecond: rate, operationsPerSecond: rate } } }),
       }));
-    const machine = fc.record({
+    const machine: fc.Arbitrary<MachineDescription> = fc.record({
       cpus: fc.integer({ min: 1, max: 32 }),
       memory: fc.integer({ min: 1, max: 4096 }).map((mebibytes) => mebibytes * 2 ** 20),
       kernel: path,
       append: fc.constantFrom("quiet", 'a="b  c" d'),
       rootDevice: fc.constantFrom("/dev/vda", "PARTUUID=1234", "/dev/vda3"),
       disks: fc.uniqueArray(drive, { selector: (made) => made.path, minLength: 1, maxLength: 3 }),
+      vsock: fc.record({ cid: contextId, path }),
     });
     await fc.assert(
       fc.asyncProperty(vm(machine, fc.constant({})), async (definition) => {

@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
 import { QEMU_IO, suite } from "../../test/support/needs.ts";
 import { DiskError } from "./errors.ts";
+import { imageInfo } from "./info.ts";
 import { openDisk, type OpenDisk, type OpenDiskOptions } from "./open.ts";
 import { buildDisk } from "./plan.ts";
 import { DiskAccess } from "./testing/disk-access.ts";
@@ -155,6 +156,20 @@ suite("chains of images", [QEMU_IMG, QEMU_IO], () => {
     refuse(top("empty", "raw"), /empty: is empty/);
     writeFileSync(at("junk"), "not an image");
     refuse(top("junk", "qcow2"), /junk: is no qcow2 image, as .*top says that it is/);
+  });
+
+  test("info shows what there is above a backing file that is missing", () => {
+    qemuImg("create", "-q", "-f", "qcow2", "-u", "-b", "gone", "-F", "raw", at("middle"), "1M");
+    qemuImg("create", "-q", "-f", "qcow2", "-u", "-b", "middle", "-F", "qcow2", at("upper"), "2M");
+    const { image } = imageInfo(at("upper"));
+    expect(image).toMatchObject({ virtualSize: 2 * 2 ** 20, backingProblem: undefined });
+    expect(image.backing).toMatchObject({
+      path: at("middle"),
+      virtualSize: 2 ** 20,
+      backing: undefined,
+      backingProblem: `disk ${at("gone")}: no such file (the backing file of ${at("middle")})`,
+    });
+    expect(() => imageInfo(at("gone"))).toThrow("no such file");
   });
 
   test("are not endless", () => {

@@ -29,6 +29,8 @@ export interface Chain {
   readonly layers: readonly OpenLayer[];
   /** What the user should know, without being an error. */
   readonly warnings: readonly string[];
+  /** With `partial`: why the last layer's backing file is not there. */
+  readonly broken: DiskError | undefined;
 }
 
 export interface OpenChainOptions {
@@ -38,10 +40,15 @@ export interface OpenChainOptions {
   readonly format?: ImageFormat | undefined;
   /** False to look at images that somebody else may be writing to. */
   readonly lock?: boolean;
+  /** Whether what can be opened is of use, if a backing file cannot. */
+  readonly partial?: boolean;
 }
 
 /** Whoever opens a chain closes its file descriptors. Throws a DiskError or an ImageIoError. */
-export function openChain(path: string, { writable, format, lock = true }: OpenChainOptions): Chain {
+export function openChain(
+  path: string,
+  { writable, format, lock = true, partial = false }: OpenChainOptions,
+): Chain {
   const layers: OpenLayer[] = [];
   const seen = new Map<string, string>();
   const warnings: string[] = [];
@@ -67,8 +74,10 @@ export function openChain(path: string, { writable, format, lock = true }: OpenC
       }
       next = layer.header === undefined ? undefined : backingOf(layer.path, layer.header);
     }
-    return { layers, warnings };
+    return { layers, warnings, broken: undefined };
   } catch (error) {
+    if (partial && layers.length > 0 && error instanceof DiskError)
+      return { layers, warnings, broken: error };
     closeLayers(layers);
     throw error;
   }

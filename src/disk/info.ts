@@ -19,6 +19,8 @@ export interface ImageInfo {
   readonly qcow2: Qcow2Info | undefined;
   /** What shows through where nothing is allocated. */
   readonly backing: ImageInfo | undefined;
+  /** Why there is no {@link backing} although the image has a backing file: it is missing, or cannot be used. */
+  readonly backingProblem: string | undefined;
 }
 
 /** What the header of a qcow2 image says, and its snapshots. */
@@ -49,15 +51,21 @@ export interface ImageInfoResult {
 
 /**
  * Looks at an image and all that is below it, also while somebody else uses them.
- * Throws a DiskError for what is missing, damaged or not supported, an ImageIoError, and an ArgumentError.
+ * Throws a DiskError if it is missing, damaged or not supported, an ImageIoError, and an ArgumentError; where something below it
+ * is wrong, that is the `backingProblem` of the lowest one that can be looked at.
  */
 export function imageInfo(path: string, format?: ImageFormat): ImageInfoResult {
   checkPath("imageInfo: path", path);
   if (format !== undefined) checkOneOf("imageInfo: format", format, ["raw", "qcow2"]);
-  const { layers, warnings } = openChain(path, { writable: false, format, lock: false });
+  const { layers, warnings, broken } = openChain(path, {
+    writable: false,
+    format,
+    lock: false,
+    partial: true,
+  });
   try {
     const image = layers.reduceRight<ImageInfo | undefined>(
-      (backing, layer) => describe(layer, backing),
+      (backing, layer) => describe(layer, backing, backing === undefined ? broken?.message : undefined),
       undefined,
     )!;
     return { image, warnings };
@@ -66,7 +74,11 @@ export function imageInfo(path: string, format?: ImageFormat): ImageInfoResult {
   }
 }
 
-function describe(layer: OpenLayer, backing: ImageInfo | undefined): ImageInfo {
+function describe(
+  layer: OpenLayer,
+  backing: ImageInfo | undefined,
+  backingProblem: string | undefined,
+): ImageInfo {
   const { path, fd, format, fileSize, growable, header } = layer;
   return {
     path,
@@ -76,6 +88,7 @@ function describe(layer: OpenLayer, backing: ImageInfo | undefined): ImageInfo {
     diskUsage: growable ? fstatSync(fd).blocks * 512 : undefined,
     qcow2: header === undefined ? undefined : describeQcow2(layer, header),
     backing,
+    backingProblem,
   };
 }
 

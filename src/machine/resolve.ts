@@ -1,5 +1,6 @@
 /** Fills in a description's defaults: bundled files, init, kernel command line. */
 import { readFileSync } from "node:fs";
+import { joinCommandLine } from "../boot/command-line.ts";
 import { cpioArchive } from "../boot/cpio.ts";
 import type { ImageKernel } from "../disk/boot-entry/image-kernel.ts";
 import { diskDevice, rootDevice } from "../disk/root-device.ts";
@@ -137,7 +138,7 @@ export async function resolveMachine(description: MachineDescription): Promise<R
     hugePages: description.hugePages ?? "none",
     kernel: description.kernel ?? inDisk ?? bundledFile("vmlinux"),
     initrd: ownInit ? initramfsWithInit(agent !== undefined) : description.initrd,
-    commandLine: parameters.join(" "),
+    commandLine: joinCommandLine(...parameters),
     disks,
     networks,
     vsock,

@@ -1,5 +1,5 @@
 /** `tsvm convert`: reads a definition in one format and writes it in another. */
-import { existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, extname, resolve } from "node:path";
 import {
   convertDefinitions,
@@ -11,12 +11,14 @@ import {
   type VmDefinition,
 } from "../../definition/index.ts";
 import { TsvmError } from "../../errors.ts";
+import { DEFINITION_FORMATS } from "../choices.ts";
 import { UsageError } from "../errors.ts";
 import { print } from "../output.ts";
 import { selectVm } from "./select-vm.ts";
 
 interface ConvertFlags {
-  to?: string;
+  /** Commander has checked it. */
+  to?: TargetFormat;
   vm?: string;
   lenient?: boolean;
   force?: boolean;
@@ -31,6 +33,12 @@ export async function convertCommand(
   const target = targetFormat(wanted, to);
   if (to !== "-" && force !== true && existsSync(to)) {
     throw new UsageError(`${to} exists`, "--force overwrites it");
+  }
+  if (isSameFile(from, to)) {
+    throw new UsageError(
+      `${to} is the file that is read, ${from}`,
+      "name another one, and compare the two first",
+    );
   }
   const { definitions, warnings } = loadDefinitions(from, lenient === true ? { lenient } : {});
   const problems = new Problems(new Source(from, ""), lenient);
@@ -48,22 +56,28 @@ export async function convertCommand(
   return 0;
 }
 
+/** Also by way of links. */
+function isSameFile(from: string, to: string): boolean {
+  if (from === "-" || to === "-") return false;
+  const [a, b] = [from, to].map((path) => statSync(path, { throwIfNoEntry: false }));
+  return a !== undefined && b !== undefined && a.dev === b.dev && a.ino === b.ino;
+}
+
 const ENDINGS: Readonly<Record<string, TargetFormat>> = {
   ".yaml": "yaml",
   ".yml": "yaml",
   ".json": "json",
   ".xml": "libvirt",
 };
-const FORMATS: readonly string[] = ["yaml", "json", "libvirt", "firecracker"] satisfies TargetFormat[];
+const FORMATS: readonly TargetFormat[] = DEFINITION_FORMATS;
 
-function targetFormat(wanted: string | undefined, to: string): TargetFormat {
+function targetFormat(wanted: TargetFormat | undefined, to: string): TargetFormat {
   if (wanted === undefined) {
     const byEnding = to === "-" ? "yaml" : ENDINGS[extname(to).toLowerCase()];
     if (byEnding !== undefined) return byEnding;
     throw new UsageError(`${to}: its ending does not tell the format`, `give it: --to ${FORMATS.join("|")}`);
   }
-  if (FORMATS.includes(wanted)) return wanted as TargetFormat;
-  throw new UsageError(`--to: "${wanted}" is not one of ${FORMATS.join(", ")}`);
+  return wanted;
 }
 
 /** Our own format holds several VMs, the others one. */

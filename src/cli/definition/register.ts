@@ -1,5 +1,6 @@
 /** `tsvm define` and `tsvm convert`, whose code is loaded when they are asked for. */
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
+import { DEFINITION_FORMATS } from "../choices.ts";
 
 /** @param done Takes the exit status. */
 export function addDefinitionCommands(program: Command, done: (status: number) => void): void {
@@ -19,7 +20,9 @@ export function addDefinitionCommands(program: Command, done: (status: number) =
   program
     .command("convert <from> <to>")
     .description("convert a definition file; - is standard input or output")
-    .option("--to <format>", "yaml, json, libvirt or firecracker (default: by the ending of TO)")
+    .addOption(
+      new Option("--to <format>", "format of TO (default: by its ending)").choices(DEFINITION_FORMATS),
+    )
     .option("--vm <name>", "which VM of a file with several, for formats that hold one")
     .option("--lenient", "leave out what the other format cannot say, with a warning")
     .option("--force", "overwrite TO")

@@ -1,7 +1,8 @@
 /** `tsvm image info`: what an image is, and what it is based on. */
 import { formatBytes } from "../../boot/quantities.ts";
-import { imageInfo, type ImageInfo, type Qcow2Info } from "../../disk/info.ts";
+import { imageInfo, type ImageInfo, type ImageInfoResult, type Qcow2Info } from "../../disk/info.ts";
 import type { ImageFormat } from "../../disk/plan.ts";
+import { ExitCode } from "../exit-codes.ts";
 import { print } from "../output.ts";
 import { snapshotTable } from "./snapshot-table.ts";
 import { printable, toJson, warn } from "./text.ts";
@@ -11,12 +12,25 @@ interface InfoFlags {
   readonly json?: boolean;
 }
 
-export function imageInfoCommand(path: string, { format, json }: InfoFlags): void {
+/** Status where something below the image is missing or cannot be used. */
+const INCOMPLETE = 1;
+
+/** Runs the command; the result is the exit status. */
+export function imageInfoCommand(path: string, { format, json }: InfoFlags): number {
   const result = imageInfo(path, format);
-  if (json === true) {
-    print(toJson(result));
-    return;
-  }
+  const problem = backingProblem(result.image);
+  if (json === true) print(toJson(result));
+  else show(result);
+  if (problem === undefined) return ExitCode.Ok;
+  warn([problem]);
+  return INCOMPLETE;
+}
+
+function backingProblem(image: ImageInfo): string | undefined {
+  return image.backing === undefined ? image.backingProblem : backingProblem(image.backing);
+}
+
+function show(result: ImageInfoResult): void {
   warn(result.warnings);
   const blocks: string[] = [];
   for (let image: ImageInfo | undefined = result.image; image !== undefined; image = image.backing) {
@@ -26,7 +40,14 @@ export function imageInfoCommand(path: string, { format, json }: InfoFlags): voi
   print(`${blocks.join("\n\n")}\n`);
 }
 
-function imageLines({ format, virtualSize, fileSize, diskUsage, qcow2 }: ImageInfo): string[] {
+function imageLines({
+  format,
+  virtualSize,
+  fileSize,
+  diskUsage,
+  qcow2,
+  backingProblem,
+}: ImageInfo): string[] {
   const lines = [
     line("format", qcow2 === undefined ? format : `${format}, version ${qcow2.version}`),
     line("virtual size", `${formatBytes(virtualSize)} (${virtualSize} bytes)`),
@@ -37,10 +58,10 @@ function imageLines({ format, virtualSize, fileSize, diskUsage, qcow2 }: ImageIn
         : `${formatBytes(diskUsage)}, in a file of ${formatBytes(fileSize)}`,
     ),
   ];
-  return qcow2 === undefined ? lines : [...lines, ...qcow2Lines(qcow2)];
+  return qcow2 === undefined ? lines : [...lines, ...qcow2Lines(qcow2, backingProblem)];
 }
 
-function qcow2Lines(info: Qcow2Info): string[] {
+function qcow2Lines(info: Qcow2Info, problem: string | undefined): string[] {
   const { clusterSize, compression, refcountBits, lazyRefcounts, bitmaps, snapshots } = info;
   const counts = `reference counts of ${refcountBits} bits${lazyRefcounts ? ", written lazily" : ""}`;
   const lines = [
@@ -48,8 +69,10 @@ function qcow2Lines(info: Qcow2Info): string[] {
     line("state", stateText(info)),
   ];
   if (info.backingFile !== undefined) {
+    const mark =
+      problem === undefined ? "" : problem.includes("no such file") ? ": missing" : ": cannot be used";
     const said = info.backingFormat ?? "no format stated";
-    lines.push(line("backing file", `${info.backingFile} (${said})`));
+    lines.push(line("backing file", `${info.backingFile} (${said})${mark}`));
   }
   if (bitmaps.count > 0) {
     lines.push(line("bitmaps", `${bitmaps.count}, ${bitmaps.consistent ? "consistent" : "not up to date"}`));

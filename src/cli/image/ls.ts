@@ -16,7 +16,7 @@ export function imageLsCommand(
 ): void {
   const { path: file, partition } = parseImageReference(reference, existsSync);
   withDiskImage(file, (image) => {
-    if (path === undefined && partition === undefined && image.table.scheme !== "none") {
+    if (path === undefined && partition === undefined && !isFilesystem(image)) {
       listVolumes(image, json === true);
       return;
     }
@@ -26,6 +26,11 @@ export function imageLsCommand(
     if (json === true) print(toJson(list));
     else for (const entry of list) print(`${listingLine(entry)}\n`);
   });
+}
+
+/** Whether all of the disk is one file system, or was. */
+function isFilesystem({ table, volumes }: DiskImage): boolean {
+  return table.scheme === "none" && ["filesystem", "damaged"].includes(volumes[0]!.content.kind);
 }
 
 function listVolumes(image: DiskImage, json: boolean): void {
@@ -42,7 +47,13 @@ function listVolumes(image: DiskImage, json: boolean): void {
     return;
   }
   for (const { partition, size, type, content } of volumes) {
-    const place = partition === null ? "whole disk" : `${partition}`.padStart(3);
+    if (partition === null) {
+      const blank = content === "empty" ? "empty: no file system" : content;
+      const table = image.table.scheme === "none" ? ", no partition table" : "";
+      print(`whole disk: ${printable(blank)}${table}\n`);
+      continue;
+    }
+    const place = `${partition}`.padStart(3);
     print(`${place}  ${partitionSize(size).padStart(9)}  ${printable(`${type ?? ""}: ${content}`)}\n`);
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { UsageError } from "../errors.ts";
-import { newImage, parseClusterSize, parseDiskSize, parseNewSize } from "./options.ts";
+import { newImage, overlayNameNote, parseClusterSize, parseDiskSize, parseNewSize } from "./options.ts";
 
 const MiB = 2 ** 20;
 
@@ -11,7 +11,24 @@ describe("image options", () => {
     ["disk.raw", "raw"],
     ["DISK.IMG", "raw"],
     ["img", "qcow2"],
+    ["a.b/debian-12.5", "qcow2"],
   ])("%s is %s by default", (path, format) => expect(newImage(path, {})).toMatchObject({ path, format }));
+
+  it("a name of another format wants the format", () => {
+    for (const path of ["a.vmdk", "a.qcow2.bak", "a.qcow"]) {
+      expect(() => newImage(path, {})).toThrow(UsageError);
+      expect(newImage(path, { format: "raw" }).format).toBe("raw");
+    }
+    expect(() => newImage("a.vmdk", {})).toThrow(
+      "a.vmdk: tsvm makes raw and qcow2 images, and .vmdk says neither",
+    );
+  });
+
+  it("overlays are qcow2, and are told to be where the name says otherwise", () => {
+    expect(["a", "a.qcow2", "a.1"].map(overlayNameNote)).toEqual([undefined, undefined, undefined]);
+    expect(overlayNameNote("a.img")).toBe("a.img: an overlay is a qcow2 image, whatever its name says");
+    expect(() => overlayNameNote("a.vmdk")).toThrow(UsageError);
+  });
 
   it("a format that is given counts, and --force", () => {
     expect(newImage("a.img", { format: "qcow2", clusterSize: "4K", force: true })).toMatchObject({

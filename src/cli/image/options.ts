@@ -1,4 +1,5 @@
 /** Option values of `tsvm image`. Each parser throws a UsageError. */
+import { extname } from "node:path";
 import type { NewImage, Preallocation } from "../../disk/qemu-img/create.ts";
 import type { ImageFormat } from "../../disk/plan.ts";
 import { UsageError } from "../errors.ts";
@@ -18,7 +19,7 @@ const LEAST_CLUSTER = 512;
 const MOST_CLUSTER = 2 * 2 ** 20;
 
 export function newImage(path: string, flags: NewImageFlags): NewImage {
-  const format = flags.format ?? (/\.(raw|img)$/i.test(path) ? "raw" : "qcow2");
+  const format = flags.format ?? formatByName(path);
   if (format === "raw") {
     if (flags.clusterSize !== undefined) throw onlyQcow2("--cluster-size");
     if (flags.preallocation === "metadata") throw onlyQcow2("--preallocation metadata");
@@ -30,6 +31,37 @@ export function newImage(path: string, flags: NewImageFlags): NewImage {
     preallocation: flags.preallocation,
     replace: flags.force === true,
   };
+}
+
+/** What an image of this name is made as. Throws where the name speaks of another format. */
+function formatByName(path: string): ImageFormat {
+  const ending = endingOf(path);
+  if (RAW_ENDING.test(ending)) return "raw";
+  if (ending === "" || QCOW2_ENDING.test(ending)) return "qcow2";
+  throw new UsageError(
+    `${path}: tsvm makes raw and qcow2 images, and ${ending} says neither`,
+    "say which one it is to be: --format qcow2, or --format raw",
+  );
+}
+
+/** An overlay is qcow2: what to tell whoever calls it otherwise. Throws for names that speak of other formats. */
+export function overlayNameNote(path: string): string | undefined {
+  const ending = endingOf(path);
+  if (ending === "" || QCOW2_ENDING.test(ending)) return undefined;
+  if (RAW_ENDING.test(ending)) return `${path}: an overlay is a qcow2 image, whatever its name says`;
+  throw new UsageError(
+    `${path}: an overlay is a qcow2 image, and ${ending} says something else`,
+    "call it .qcow2, or say that it is meant so: --format qcow2",
+  );
+}
+
+const RAW_ENDING = /^\.(?:raw|img)$/i;
+const QCOW2_ENDING = /^\.qcow2$/i;
+
+/** `.vmdk`; that of `debian-12.5` is none, as it has no letters. */
+function endingOf(path: string): string {
+  const ending = extname(path);
+  return /[a-z]/i.test(ending) ? ending : "";
 }
 
 export function onlyQcow2(option: string): UsageError {

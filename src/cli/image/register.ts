@@ -1,30 +1,30 @@
 /** The commands `tsvm image …`; what they do is loaded when one of them is run. */
-import { Command, Option } from "commander";
+import { Option, type Command } from "commander";
+import { COMPRESSIONS, IMAGE_FORMATS, PREALLOCATIONS, REPAIRS } from "../choices.ts";
+import { addHelpCommand } from "../help-command.ts";
 
 type Done = (status: number) => void;
 
-const FORMATS = ["raw", "qcow2"];
 const EXAMPLES = `
 Examples:
   tsvm image create disk.qcow2 20G
-  tsvm image convert vm.vmdk vm.qcow2          any format that qemu-img reads
-  tsvm image overlay debian.qcow2 vm1.qcow2    what vm1 writes does not touch debian.qcow2
-  tsvm image ls debian.qcow2:3 /boot           a directory of the third partition`;
+  tsvm image convert vm.vmdk vm.qcow2    any format that qemu-img reads
+  tsvm image overlay base.qcow2 a.qcow2  what a writes does not touch base
+  tsvm image ls debian.qcow2:3 /boot     a directory of the third partition`;
 
 /** Adds the group `image` to `program`; `done` hears the exit status of commands that have one of their own. */
 export function addImageCommands(program: Command, done: Done): void {
   const image = program
     .command("image")
     .description("make, change and look into disk images")
-    .addHelpText("after", EXAMPLES)
-    .exitOverride()
-    .showHelpAfterError("(--help tells more)");
-  addLooking(image);
+    .addHelpText("after", EXAMPLES);
+  addLooking(image, done);
   addMaking(image, done);
   addChanging(image, done);
+  addHelpCommand(image, { hidden: true });
 }
 
-function addLooking(image: Command): void {
+function addLooking(image: Command, done: Done): void {
   image
     .command("ls <image> [path]")
     .description("list a directory, or the partitions; IMAGE:2 is its second partition")
@@ -55,7 +55,7 @@ function addLooking(image: Command): void {
     .addOption(json())
     .addOption(debug())
     .action(async (file: string, options: object) => {
-      (await import("./info.ts")).imageInfoCommand(file, options);
+      done((await import("./info.ts")).imageInfoCommand(file, options));
     });
 }
 
@@ -79,7 +79,7 @@ function addMaking(image: Command, done: Done): void {
     .addOption(
       format("-f, --format <format>", "format of NEW (default: raw for *.raw and *.img, else qcow2)"),
     )
-    .addOption(new Option("-c, --compression <type>", "compress it (qcow2)").choices(["zlib", "zstd"]))
+    .addOption(new Option("-c, --compression <type>", "compress it (qcow2)").choices(COMPRESSIONS))
     .addOption(clusterSize())
     .addOption(preallocation("how much of it takes its space at once"))
     .addOption(force())
@@ -91,6 +91,9 @@ function addMaking(image: Command, done: Done): void {
   image
     .command("overlay <base> <new> [size]")
     .description("make a qcow2 image that holds what differs from BASE, which stays as it is")
+    .addOption(
+      new Option("-f, --format <format>", "format of NEW: an overlay is always qcow2").choices(["qcow2"]),
+    )
     .addOption(format("--base-format <format>", "format of BASE (default: what it looks like)"))
     .option("--shrink", "SIZE may be smaller than BASE")
     .addOption(clusterSize())
@@ -119,17 +122,16 @@ function addChanging(image: Command, done: Done): void {
     .description("look for errors in an image's tables: status 0 clean, 3 leaks, 4 corrupt, 125 not checked")
     .option("--format <format>", "what the image is in, as qemu-img calls it (default: what it looks like)")
     .addOption(
-      new Option("--repair <what>", "give leaked clusters back, or mend all that can be").choices([
-        "leaks",
-        "all",
-      ]),
+      new Option("--repair <what>", "give leaked clusters back, or mend all that can be").choices(REPAIRS),
     )
     .addOption(json())
     .addOption(debug())
     .action(async (file: string, options: object) => {
       done(await (await import("./check.ts")).imageCheckCommand(file, options));
     });
-  addSnapshots(image.command("snapshot").description("snapshots inside of a qcow2 image"), done);
+  const snapshot = image.command("snapshot").description("snapshots inside of a qcow2 image");
+  addSnapshots(snapshot, done);
+  addHelpCommand(snapshot, { hidden: true });
 }
 
 function addSnapshots(snapshot: Command, done: Done): void {
@@ -160,7 +162,7 @@ function addSnapshots(snapshot: Command, done: Done): void {
 }
 
 function format(flags: string, description: string): Option {
-  return new Option(flags, description).choices(FORMATS);
+  return new Option(flags, description).choices(IMAGE_FORMATS);
 }
 
 function clusterSize(): Option {
@@ -168,7 +170,7 @@ function clusterSize(): Option {
 }
 
 function preallocation(description: string): Option {
-  return new Option("--preallocation <how>", description).choices(["off", "metadata", "falloc", "full"]);
+  return new Option("--preallocation <how>", description).choices(PREALLOCATIONS);
 }
 
 function force(): Option {

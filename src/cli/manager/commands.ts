@@ -1,6 +1,5 @@
 /** All commands of the manager, as one piece of the program: more pieces would make every command read more files. */
 export { bootDetached } from "./boot-detached.ts";
-export { completionCommand } from "./completion/completion-command.ts";
 export { consoleCommand } from "./console-command.ts";
 export { eventsCommand } from "./events-command.ts";
 export { downCommand, upCommand } from "./file-commands.ts";

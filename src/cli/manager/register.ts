@@ -1,5 +1,6 @@
 /** The commands of the manager. Their code is loaded when one of them runs. */
-import { Option, type Command } from "commander";
+import { Argument, Option, type Command } from "commander";
+import { listed, SHELLS } from "../choices.ts";
 
 type Done = (status: number) => void;
 
@@ -11,19 +12,20 @@ export function registerManagerCommands(program: Command, done: Done): void {
   addListings(program, done);
   addConsoles(program, done);
   program
-    .command("completion <shell>")
-    .description("print the completion script for a shell: bash, zsh or fish")
+    .command("completion")
+    .addArgument(new Argument("<shell>", listed(SHELLS)).choices(SHELLS))
+    .description("print the completion script for a shell")
     .addHelpText("after", COMPLETION_HELP)
     .action(async (shell: string) => {
-      const { completionCommand } = await load();
+      const { completionCommand } = await import("../completion/completion-command.ts");
       completionCommand(program, shell);
     });
 }
 
 const COMPLETION_HELP = `
 Examples:
-  source <(tsvm completion bash)                          now; in ~/.bashrc for good
-  tsvm completion zsh >"\${fpath[1]}/_tsvm"                 for new shells
+  source <(tsvm completion bash)                now; in ~/.bashrc for good
+  tsvm completion zsh >"\${fpath[1]}/_tsvm"       for new shells
   tsvm completion fish >~/.config/fish/completions/tsvm.fish`;
 
 function verb(program: Command, usage: string, description: string): Command {

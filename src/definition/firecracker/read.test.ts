@@ -76,7 +76,7 @@ describe("a Firecracker configuration", () => {
   });
 
   it("asks for things that tsvm lacks: errors, unless lenient", () => {
-    const text = EXAMPLE.replace('"vsock": null', '"vsock": {"guest_cid": 3, "uds_path": "/x"}')
+    const text = EXAMPLE.replace('"mmds-config": null', '"mmds-config": {}')
       .replace("[],", '[{"iface_id": "eth0", "host_dev_name": "tap0"}],')
       .replace('"balloon": null', '"balloon": {"amount_mib": 0}');
     const strict = loadText(text, "vm.json");
@@ -84,7 +84,7 @@ describe("a Firecracker configuration", () => {
     expect(strict.printed).toBe(
       'vm.json:23:3: warning: balloon: left out, as tsvm has no memory balloon yet\n  23 |   "balloon": {"amount_mib": 0},\n     |   ^^^^^^^^^\n' +
         'vm.json:24:3: network-interfaces: tsvm has no network yet\n  24 |   "network-interfaces": [{"iface_id": "eth0", "host_dev_name": "tap0"}],\n     |   ^^^^^^^^^^^^^^^^^^^^\n  → --lenient goes on without it\n' +
-        'vm.json:25:3: vsock: tsvm has no vsock yet\n  25 |   "vsock": {"guest_cid": 3, "uds_path": "/x"},\n     |   ^^^^^^^\n  → --lenient goes on without it',
+        'vm.json:28:3: mmds-config: tsvm has no metadata service yet\n  28 |   "mmds-config": {},\n     |   ^^^^^^^^^^^^^\n  → --lenient goes on without it',
     );
     expect(loadText(text, "vm.json", { lenient: true })).toMatchObject({
       errors: 0,

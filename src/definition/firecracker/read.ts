@@ -18,7 +18,6 @@ const DEFAULTS = { vcpu_count: 1, mem_size_mib: 128 };
 /** What the guest would miss. */
 const LACKING = {
   "network-interfaces": "network",
-  vsock: "vsock",
   "mmds-config": "metadata service",
   "memory-hotplug": "memory hotplug",
   pmem: "persistent memory",
@@ -118,6 +117,9 @@ function toMachine(config: FirecrackerConfig, tree: Tree, problems: Problems): M
     ...(initrd_path === undefined ? {} : { initrd: source.resolve(initrd_path) }),
     ...given({ append: split.append, rootDevice }),
     ...(disks.length === 0 ? {} : { disks }),
+    ...(config.vsock === undefined
+      ? {}
+      : { vsock: { cid: config.vsock.guest_cid, path: source.resolve(config.vsock.uds_path) } }),
   };
 }
 

@@ -3,6 +3,7 @@
  * https://github.com/firecracker-microvm/firecracker/blob/main/src/firecracker/swagger/firecracker.yaml
  */
 import * as z from "zod/mini";
+import { LARGEST_GUEST_CID, SMALLEST_GUEST_CID } from "../../devices/virtio/vsock/cid.ts";
 import { object, path, text } from "../native/leaves.ts";
 
 const whole = z.int().check(z.minimum(0));
@@ -29,6 +30,13 @@ const drive = object({
   socket: anything,
 });
 
+const vsock = object({
+  guest_cid: whole.check(z.minimum(SMALLEST_GUEST_CID), z.maximum(LARGEST_GUEST_CID)),
+  uds_path: path,
+  /** Without a meaning since version 1.0. */
+  vsock_id: z.optional(text),
+});
+
 export const configSchema = object({
   "boot-source": object({
     kernel_image_path: path,
@@ -49,7 +57,7 @@ export const configSchema = object({
     }),
   ),
   "network-interfaces": anything,
-  vsock: anything,
+  vsock: z.optional(vsock),
   balloon: anything,
   "cpu-config": anything,
   "mmds-config": anything,

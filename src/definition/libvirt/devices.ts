@@ -1,8 +1,9 @@
 /** The devices element: disks and consoles, and what tsvm says to all the rest. */
-import type { DiskDescription } from "../../machine/description.ts";
+import type { DiskDescription, VsockDescription } from "../../machine/description.ts";
 import type { Place, Problems } from "../problems.ts";
 import { readCharacterDevices } from "./character-devices.ts";
 import { readDisks } from "./disks.ts";
+import { readVsock } from "./vsock.ts";
 import type { XmlElement } from "./xml-element.ts";
 
 export interface Devices {
@@ -10,15 +11,17 @@ export interface Devices {
   /** Where each disk stands in the file. */
   readonly places: readonly Place[];
   readonly console: "virtio" | undefined;
+  readonly vsock: VsockDescription | undefined;
 }
 
 export function readDevices(domain: XmlElement, problems: Problems): Devices {
   const devices = domain.one("devices");
-  if (devices === undefined) return { disks: [], places: [], console: undefined };
+  if (devices === undefined) return { disks: [], places: [], console: undefined, vsock: undefined };
   // The program that runs the machine: here that is tsvm.
   devices.skip("emulator");
   const disks = readDisks(devices, problems);
   const console = readCharacterDevices(devices, problems);
+  const vsock = readVsock(devices, problems);
   readControllers(devices, problems);
   readRng(devices, problems);
   readBalloon(devices, problems);
@@ -33,7 +36,7 @@ export function readDevices(domain: XmlElement, problems: Problems): Devices {
       problems.lacking(`<${name}${model}>: ${reason}`, element.place);
     }
   }
-  return { disks: disks.map(({ disk }) => disk), places: disks.map(({ place }) => place), console };
+  return { disks: disks.map(({ disk }) => disk), places: disks.map(({ place }) => place), console, vsock };
 }
 
 /** Devices without which the guest is the same guest, only with less to look at or to type on. */
@@ -53,7 +56,6 @@ const COSMETIC: Readonly<Record<string, string>> = {
 /** What the guest would miss. */
 const LACKING: Readonly<Record<string, string>> = {
   interface: "tsvm has no network yet",
-  vsock: "tsvm has no vsock yet",
   filesystem: "tsvm has no shared directories yet",
   hostdev: "tsvm has no passthrough of the host's devices",
   tpm: "tsvm has no TPM",

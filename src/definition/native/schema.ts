@@ -7,6 +7,7 @@ import * as z from "zod/mini";
 import { RESTART } from "../restart.ts";
 import {
   argument,
+  contextId,
   count,
   duration,
   flag,
@@ -64,6 +65,11 @@ const disk = object({
   bootOrder: about(count, "Which disk the kernel is looked for in first: the one with the lowest number."),
 });
 
+const vsock = object({
+  cid: about(contextId, "The guest's context ID; 3 by default."),
+  path: about(path, "The unix socket of the host that leads into the guest; relative to this file."),
+});
+
 const command = object({
   argv: z.array(argument).check(z.minLength(1, "must name a program"), z.describe("Program and arguments.")),
   env: about(z.record(variableName, argument), "Environment variables."),
@@ -96,6 +102,7 @@ const vmShape = {
     z.array(z.union([path, disk], "must be a path, or a mapping with path")),
     "vda, vdb, …: paths, or mappings with path.",
   ),
+  vsock: about(vsock, "Sockets between programs of the guest and unix sockets of the host."),
   root: about(
     z.enum(["disk", "bundled"]),
     "What the guest's root is: the first disk, or a throw-away copy of the bundled root file system.",
@@ -148,10 +155,12 @@ export const singleSchema = object({
 });
 
 // Said once in the JSON Schema.
-for (const [id, schema] of Object.entries({ disk, rateLimit, command })) z.globalRegistry.add(schema, { id });
+for (const [id, schema] of Object.entries({ disk, rateLimit, vsock, command }))
+  z.globalRegistry.add(schema, { id });
 
 export type NativeVm = z.infer<typeof vmSchema>;
 export type NativeFile = z.infer<typeof fileSchema>;
 export type NativeSingle = z.infer<typeof singleSchema>;
 export type NativeDisk = z.infer<typeof disk>;
+export type NativeVsock = z.infer<typeof vsock>;
 export type NativeRateLimit = z.infer<typeof rateLimit>;

@@ -5,6 +5,7 @@ import type {
   RateLimits,
   MachineDescription,
   RateLimit,
+  VsockDescription,
 } from "../../machine/description.ts";
 import { checkMachine } from "../check-machine.ts";
 import type { VmDefinition } from "../definition.ts";
@@ -13,7 +14,7 @@ import type { Problems } from "../problems.ts";
 import { parseDuration, parseSize } from "../quantities.ts";
 import { parseRestart } from "../restart.ts";
 import type { Tree } from "../tree/parse-tree.ts";
-import type { NativeDisk, NativeRateLimit, NativeVm } from "./schema.ts";
+import type { NativeDisk, NativeRateLimit, NativeVm, NativeVsock } from "./schema.ts";
 
 interface Context {
   /** Where the VM stands in the file. */
@@ -43,7 +44,8 @@ export function toDefinition(name: string, vm: NativeVm, context: Context): VmDe
 }
 
 function toMachine(name: string, vm: NativeVm, file: (path: string) => string): MachineDescription {
-  const { hugePages, bootEntry, root, rootDevice, console, kernel, initrd, append, disks, command } = vm;
+  const { hugePages, bootEntry, root, rootDevice, console, kernel, initrd, append, disks, vsock, command } =
+    vm;
   return {
     name,
     cpus: vm.cpus === undefined ? DEFAULT_CPUS : Number(vm.cpus),
@@ -66,6 +68,7 @@ function toMachine(name: string, vm: NativeVm, file: (path: string) => string): 
             .trim(),
         }),
     ...(disks === undefined ? {} : { disks: disks.map((disk) => toDisk(disk, file)) }),
+    ...(vsock === undefined ? {} : { vsock: toVsock(vsock, file) }),
     ...given({ root, rootDevice, console }),
     ...(vm.acpi === undefined ? {} : { acpi: isTrue(vm.acpi) }),
     ...(command === undefined ? {} : { command: toCommand(command) }),
@@ -81,6 +84,13 @@ function toDisk(disk: string | NativeDisk, file: (path: string) => string): Disk
     ...given({ format, serial, cache }),
     ...(rateLimits === undefined ? {} : { rateLimits: toRateLimits(rateLimits) }),
     ...(bootOrder === undefined ? {} : { bootOrder: Number(bootOrder) }),
+  };
+}
+
+function toVsock({ cid, path }: NativeVsock, file: (path: string) => string): VsockDescription {
+  return {
+    ...(cid === undefined ? {} : { cid: Number(cid) }),
+    ...(path === undefined ? {} : { path: file(path) }),
   };
 }
 

@@ -6,13 +6,21 @@ import type {
   DiskDescription,
   MachineDescription,
   RateLimit,
+  VsockDescription,
 } from "../../machine/description.ts";
 import type { VmDefinition } from "../definition.ts";
 import { given } from "../given.ts";
 import { formatDuration, formatSize } from "../quantities.ts";
 import { formatRestart } from "../restart.ts";
 import { escapeVariables } from "../variables.ts";
-import { VERSION, type NativeDisk, type NativeFile, type NativeSingle, type NativeVm } from "./schema.ts";
+import {
+  VERSION,
+  type NativeDisk,
+  type NativeFile,
+  type NativeSingle,
+  type NativeVm,
+  type NativeVsock,
+} from "./schema.ts";
 
 /** @param directory Paths below it are written relative to it; undefined: all are absolute. */
 export function writeNative(
@@ -51,13 +59,14 @@ function toVm(definition: VmDefinition, directory: string | undefined): NativeVm
 
 function toMachine(machine: MachineDescription, file: (path: string) => string): NativeVm {
   const { cpus, memory, hugePages, kernel, kernelSource, bootEntry, initrd, append, disks } = machine;
-  const { root, rootDevice, console, acpi, command } = machine;
+  const { vsock, root, rootDevice, console, acpi, command } = machine;
   return {
     cpus,
     memory: formatSize(memory),
     ...given({ hugePages, kernel: kernel === undefined ? kernelSource : file(kernel), bootEntry }),
     ...given({ initrd: initrd === undefined ? undefined : file(initrd), append }),
     ...(disks === undefined ? {} : { disks: disks.map((disk) => toDisk(disk, file)) }),
+    ...(vsock === undefined ? {} : { vsock: toVsock(vsock, file) }),
     ...given({ root, rootDevice, console, acpi }),
     ...(command === undefined ? {} : { command: toCommand(command) }),
   };
@@ -73,6 +82,10 @@ function toDisk(disk: DiskDescription, file: (path: string) => string): string |
     write: write === undefined ? undefined : toRateLimit(write),
   });
   return { path: file(path), ...others, ...(rateLimits === undefined ? {} : { rateLimits: limits }) };
+}
+
+function toVsock({ cid, path }: VsockDescription, file: (path: string) => string): NativeVsock {
+  return given({ cid, path: path === undefined ? undefined : file(path) });
 }
 
 function toRateLimit({ bytesPerSecond, bytesBurst, ...operations }: RateLimit): RateLimitText {

@@ -77,9 +77,14 @@ export class DiskImage {
 
   /** Like {@link volume}, and its file system. @throws {FilesystemError} saying what is there instead. */
   filesystem(number?: number): FileSystem {
-    const { name, content } = this.volume(number);
+    const { name, partition, content } = this.volume(number);
     if (content.kind === "filesystem") return content.filesystem;
     if (content.kind === "damaged") throw content.error;
+    if (content.kind === "empty" || content.kind === "unknown") {
+      const table = partition === undefined ? "no partition table and " : "";
+      const known = content.kind === "empty" ? "there are only zeros" : "none that tsvm knows";
+      throw new FilesystemError(name, `has ${table}no file system: ${known}`);
+    }
     throw new FilesystemError(name, `cannot be read: ${describeContent(content)}`);
   }
 

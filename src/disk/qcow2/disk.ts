@@ -23,6 +23,7 @@ import { ExtentList } from "../extents.ts";
 import type { ImageFile } from "../image-file.ts";
 import { CorruptImageError, EIO, EROFS, errnoOf, ImageIoError } from "../io-error.ts";
 import { type ImageLayer, LayerReader } from "../layer.ts";
+import { Clearing } from "./clearing.ts";
 import { ClusterMap } from "./cluster-map.ts";
 import { CompressedClusters } from "./compressed.ts";
 import {
@@ -31,6 +32,7 @@ import {
   copiedHigh,
   decodeCompressed,
   entryOffset,
+  isWritable,
   ZERO_LOW,
 } from "./format.ts";
 import { HeaderWriter } from "./header-writer.ts";
@@ -44,8 +46,6 @@ import { metadataClusters, readRefcountTable } from "./tables.ts";
 
 export const DEFAULT_L2_CACHE_BYTES = 32 * 2 ** 20;
 const MAX_PENDING_FREES = 4096;
-const ZERO_CHUNK = 64 * 1024;
-const ZERO_CHUNKS = 16;
 
 export interface Qcow2LayerOptions {
   readonly file: ImageFile;
@@ -95,6 +95,7 @@ export class Qcow2Disk implements BlockBackend {
   readonly #clusters: ClusterMap;
   readonly #reader = new LayerReader();
   readonly #side: WriteSide | undefined;
+  readonly #clearing: Clearing | undefined;
   readonly #report: (error: ImageIoError) => void;
   readonly #frees = new PendingFrees();
   /** Clusters of L2 tables that have been copied, and lose a reference as {@link #frees} do. */
@@ -103,7 +104,6 @@ export class Qcow2Disk implements BlockBackend {
   readonly #part = new IoVector();
   readonly #range = { offset: 0, bytes: 0 };
   #bounce: NativeBuffer | undefined;
-  #zeros: NativeBuffer | undefined;
   /** Something was written that L2 entries must not overtake. */
   #ordered = false;
   #autoclear: boolean;
@@ -126,6 +126,7 @@ export class Qcow2Disk implements BlockBackend {
     this.#layer = layer;
     this.#clusters = clusters;
     this.#side = readOnly ? undefined : this.#openWriteSide();
+    this.#clearing = this.#side === undefined ? undefined : this.#openClearing(this.#side);
   }
 
   read(vector: IoVector, offset: number): number {
@@ -174,9 +175,8 @@ export class Qcow2Disk implements BlockBackend {
     // Version 2 has no way to say that a cluster reads as zeros although there is something below.
     if (this.#header.version < 3 && this.#layer.backing !== undefined) return 0;
     try {
-      const side = this.#begin();
-      const first = Math.ceil(offset / this.#clusterSize);
-      this.#clear(first, this.#wholeEnd(offset + length), "discard", side);
+      this.#begin();
+      this.#clearing!.discard(offset, length);
       return 0;
     } catch (error) {
       return this.#writeFailed(error);
@@ -185,7 +185,8 @@ export class Qcow2Disk implements BlockBackend {
 
   writeZeroes(offset: number, length: number, unmap: boolean): number {
     try {
-      this.#writeZeroes(offset, length, unmap, this.#begin());
+      this.#begin();
+      this.#clearing!.writeZeroes(offset, length, unmap);
       return 0;
     } catch (error) {
       return this.#writeFailed(error);
@@ -229,6 +230,26 @@ export class Qcow2Disk implements BlockBackend {
     const metadata = metadataClusters(file, header, this.#clusters.l1, table);
     const writer = new HeaderWriter(file);
     return { header: writer, metadata, refcounts: new Refcounts(file, header, table, writer, metadata) };
+  }
+
+  #openClearing(side: WriteSide): Clearing {
+    return new Clearing(this.#header, this.#layer, this.#clusters, {
+      checkReplaced: (cluster, high, low) => {
+        this.#checkReplaced(cluster, high, low, side);
+      },
+      ownTable: (index) => {
+        this.#ownTable(index, side);
+      },
+      unlink: (high, low) => {
+        this.#unlink(high, low);
+      },
+      write: (vector, offset) => {
+        this.#write(vector, offset, side);
+      },
+      keepBounded: () => {
+        this.#keepBounded(side);
+      },
+    });
   }
 
   /** Before every change. */
@@ -390,13 +411,7 @@ export class Qcow2Disk implements BlockBackend {
   #readsAsZero(cluster: number, high: number, low: number): boolean {
     if ((high & COMPRESSED_HIGH) !== 0) return false;
     if ((low & ZERO_LOW) !== 0) return true;
-    return entryOffset(high, low) === 0 && !this.#hasBelow(cluster);
-  }
-
-  /** Whether anything shows through where this cluster is not allocated. */
-  #hasBelow(cluster: number): boolean {
-    const { backing } = this.#layer;
-    return backing !== undefined && cluster * this.#clusterSize < backing.size;
+    return entryOffset(high, low) === 0 && !this.#layer.hasBelow(cluster);
   }
 
   /**
@@ -537,121 +552,6 @@ export class Qcow2Disk implements BlockBackend {
     this.#file.write(this.#bounce.address, size, to);
   }
 
-  /** The guest cluster before which a range ends that covers whole clusters; the disk may end within its last one. */
-  #wholeEnd(end: number): number {
-    return end >= this.size ? Math.ceil(end / this.#clusterSize) : Math.floor(end / this.#clusterSize);
-  }
-
-  /**
-   * Guest clusters from `first` to before `end` read as zeros from now on; with "discard" those may stay that show what is
-   * below. "keep" keeps the space of those that have it to themselves.
-   */
-  #clear(first: number, end: number, mode: "discard" | "unmap" | "keep", side: WriteSide): void {
-    const clusters = this.#clusters;
-    for (let cluster = first; cluster < end;) {
-      const index = Math.floor(cluster / clusters.l2Entries);
-      if (clusters.l2Offset(index) === 0 && (mode === "discard" || !this.#hasBelow(cluster))) {
-        cluster = (index + 1) * clusters.l2Entries;
-        continue;
-      }
-      const sliceEnd = (Math.floor(cluster / clusters.sliceEntries) + 1) * clusters.sliceEntries;
-      const stop = Math.min(end, sliceEnd);
-      this.#clearSlice(cluster, stop, mode, side);
-      cluster = stop;
-      this.#keepBounded(side);
-    }
-  }
-
-  #clearSlice(first: number, end: number, mode: "discard" | "unmap" | "keep", side: WriteSide): void {
-    const clusters = this.#clusters;
-    const { view } = clusters.cache;
-    let slot = clusters.slotOf(first);
-    let owned = false;
-    for (let cluster = first; cluster < end; cluster++) {
-      const below = this.#hasBelow(cluster);
-      let high = 0;
-      let low = 0;
-      if (slot !== NONE) {
-        const at = clusters.entryAt(slot, cluster);
-        high = view.getUint32(at);
-        low = view.getUint32(at + 4);
-      }
-      const allocated = (high & COMPRESSED_HIGH) !== 0 || entryOffset(high, low) !== 0;
-      const keep = mode === "keep" && isWritable(high, low & ~ZERO_LOW);
-      if (
-        keep ? (low & ZERO_LOW) !== 0 : !allocated && (mode === "discard" || !below || (low & ZERO_LOW) !== 0)
-      ) {
-        continue;
-      }
-      this.#checkReplaced(cluster, high, low, side);
-      if (!owned) {
-        this.#ownTable(Math.floor(cluster / clusters.l2Entries), side);
-        slot = clusters.slotOf(cluster);
-        owned = true;
-      }
-      const at = clusters.entryAt(slot, cluster);
-      if (keep) {
-        view.setUint32(at + 4, low | ZERO_LOW);
-      } else {
-        this.#unlink(high, low);
-        view.setUint32(at, 0);
-        view.setUint32(at + 4, below ? ZERO_LOW : 0);
-      }
-      clusters.cache.markDirty(slot);
-    }
-  }
-
-  #writeZeroes(offset: number, length: number, unmap: boolean, side: WriteSide): void {
-    const size = this.#clusterSize;
-    const end = offset + length;
-    // Version 2 knows zeros only as clusters that are not there, above nothing.
-    if (this.#header.version < 3 && (!unmap || this.#layer.backing !== undefined)) {
-      this.#writeZeroData(offset, end, side);
-      return;
-    }
-    const mode = unmap ? "unmap" : "keep";
-    const first = Math.ceil(offset / size);
-    const stop = this.#wholeEnd(end);
-    if (first > stop) {
-      this.#zeroPart(offset, end, mode, side);
-      return;
-    }
-    if (offset < first * size) this.#zeroPart(offset, Math.min(first * size, end), mode, side);
-    this.#clear(first, stop, mode, side);
-    if (end > stop * size) this.#zeroPart(Math.max(stop * size, offset), end, mode, side);
-  }
-
-  /** Part of one cluster: the whole of it, if the rest of it is zeros already. */
-  #zeroPart(offset: number, end: number, mode: "unmap" | "keep", side: WriteSide): void {
-    if (this.#mapsToZero(offset, end)) return;
-    const cluster = Math.floor(offset / this.#clusterSize);
-    const start = cluster * this.#clusterSize;
-    const stop = Math.min(this.size, start + this.#clusterSize);
-    if (this.#mapsToZero(start, offset) && this.#mapsToZero(end, stop)) {
-      this.#clear(cluster, cluster + 1, mode, side);
-    } else this.#writeZeroData(offset, end, side);
-  }
-
-  #mapsToZero(offset: number, end: number): boolean {
-    if (offset >= end) return true;
-    this.#extents.clear();
-    return this.#layer.map(offset, end - offset, this.#extents) === end - offset && this.#extents.isZero();
-  }
-
-  #writeZeroData(offset: number, end: number, side: WriteSide): void {
-    this.#zeros ??= allocateNative(ZERO_CHUNK);
-    const vector = new IoVector();
-    for (let position = offset; position < end;) {
-      vector.clear();
-      for (let chunk = 0; chunk < ZERO_CHUNKS; chunk++) {
-        vector.add(this.#zeros.address, Math.min(ZERO_CHUNK, end - position - vector.bytes));
-      }
-      const { bytes } = vector;
-      this.#write(vector, position, side);
-      position += bytes;
-    }
-  }
-
   /** What waits in memory is bounded, whether the guest flushes or not. */
   #keepBounded(side: WriteSide): void {
     if (this.#frees.runs > MAX_PENDING_FREES) syncEach(this.#flush(side));
@@ -704,16 +604,6 @@ export class Qcow2Disk implements BlockBackend {
 /** Takes the steps one after the other, waiting for each file. */
 function syncEach(steps: Iterable<ImageFile>): void {
   for (const file of steps) file.sync();
-}
-
-/** Whether guest data can be written to where this entry says, without a change of the entry. */
-function isWritable(high: number, low: number): boolean {
-  return (
-    (high & COPIED_HIGH) !== 0 &&
-    (high & COMPRESSED_HIGH) === 0 &&
-    (low & ZERO_LOW) === 0 &&
-    entryOffset(high, low) !== 0
-  );
 }
 
 /** Whether this entry reads as zeros, and has a cluster to itself. */

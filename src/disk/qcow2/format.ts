@@ -99,3 +99,13 @@ export function decodeCompressed(
   range.bytes = sectors * SECTOR - (low & (SECTOR - 1));
   return range;
 }
+
+/** Whether guest data can be written to where this entry says, without a change of the entry. */
+export function isWritable(high: number, low: number): boolean {
+  return (
+    (high & COPIED_HIGH) !== 0 &&
+    (high & COMPRESSED_HIGH) === 0 &&
+    (low & ZERO_LOW) === 0 &&
+    entryOffset(high, low) !== 0
+  );
+}

@@ -43,6 +43,11 @@ export class Qcow2Layer implements ImageLayer {
     this.#misaligned = (header.clusterSize - 1) & UNALIGNED;
   }
 
+  /** Whether anything shows through where guest cluster `cluster` is not allocated. */
+  hasBelow(cluster: number): boolean {
+    return this.backing !== undefined && cluster * this.#clusterSize < this.backing.size;
+  }
+
   map(offset: number, length: number, extents: ExtentList): number {
     const size = this.#clusterSize;
     let mapped = 0;

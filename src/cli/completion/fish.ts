@@ -21,6 +21,17 @@ function __tsvm_vms
     set -l program (commandline -opc)[1]
     $program ps $argv 2>/dev/null
 end
+function __tsvm_disk
+    set -l current (commandline -ct)
+    if not string match -q '*,*' -- $current
+        __fish_complete_path $current
+        return
+    end
+    set -l start (string replace -r ',[^,]*$' ',' -- $current)
+    for word in $argv
+        echo $start$word
+    end
+end
 complete -c tsvm -f
 ${tree.flatMap(commandLines).join("\n")}
 `;
@@ -47,6 +58,8 @@ function valueText(value: Value): string {
       return "-F";
     case "vm":
       return `-a ${quote(`(__tsvm_vms ${value.query})`)}`;
+    case "disk":
+      return `-f -a ${quote(`(__tsvm_disk ${value.words.join(" ")})`)}`;
     case "words":
       return `-f -a ${quote(value.words.join(" "))}`;
     case "nothing":

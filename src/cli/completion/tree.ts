@@ -1,7 +1,6 @@
 /** What there is to complete, read from the commands themselves. */
 import type { Argument, Command, Option } from "commander";
-
-export const SHELLS = ["bash", "zsh", "fish"] as const;
+import { DISK_WORDS } from "../choices.ts";
 
 /** What a value is: a file, a VM, one of some words, a command of tsvm, or nothing that can be guessed. */
 export type Value =
@@ -9,6 +8,8 @@ export type Value =
   /** `query`: arguments of `tsvm ps` that list those which the command can have. */
   | { readonly kind: "vm"; readonly query: string }
   | { readonly kind: "words"; readonly words: readonly string[] }
+  /** A file, and after it words, each with a comma in front. */
+  | { readonly kind: "disk"; readonly words: readonly string[] }
   | { readonly kind: "nothing" };
 
 export interface CompletedOption {
@@ -32,21 +33,28 @@ export interface CompletedCommand {
 /** tsvm itself and all its commands. */
 export function completionTree(program: Command): CompletedCommand[] {
   const visit = (command: Command, path: readonly string[]): CompletedCommand[] => {
-    const subcommands = command.commands.map((one) => ({ name: one.name(), description: one.description() }));
-    if (path.length === 0) subcommands.push({ name: "help", description: "display help for a command" });
+    const below = command.createHelp().visibleCommands(command);
+    const subcommands = below.map((one) => ({ name: one.name(), description: one.description() }));
     return [
       {
         path,
         description: command.description(),
         options: [...command.options.filter(({ hidden }) => !hidden).map(toOption), HELP],
         subcommands,
-        values: command.registeredArguments.map((argument) => argumentValue(argument, path.at(-1) ?? "")),
+        values: command.registeredArguments.map((argument) =>
+          argument.name() === "command"
+            ? { kind: "words", words: namesOf(command.parent!) }
+            : argumentValue(argument, path.at(-1) ?? ""),
+        ),
       },
-      ...command.commands.flatMap((one) => visit(one, [...path, one.name()])),
+      ...below.flatMap((one) => visit(one, [...path, one.name()])),
     ];
   };
-  const names = program.commands.map((command) => command.name());
-  return [...visit(program, []), helpCommand(names)];
+  return visit(program, []);
+}
+
+function namesOf(group: Command): string[] {
+  return group.commands.map((command) => command.name()).filter((name) => name !== "help");
 }
 
 const HELP: CompletedOption = {
@@ -55,11 +63,6 @@ const HELP: CompletedOption = {
   description: "display help for the command",
   value: undefined,
 };
-
-function helpCommand(words: readonly string[]): CompletedCommand {
-  const values: Value[] = [{ kind: "words", words }];
-  return { path: ["help"], description: "display help for a command", options: [], subcommands: [], values };
-}
 
 function toOption({
   short,
@@ -76,6 +79,7 @@ function toOption({
 
 function optionValue(flags: string, choices: readonly string[] | undefined): Value {
   if (choices !== undefined) return { kind: "words", words: choices };
+  if (flags.includes("--disk ")) return { kind: "disk", words: DISK_WORDS };
   return /<(path|file)>/.test(flags) ? { kind: "file" } : { kind: "nothing" };
 }
 
@@ -90,6 +94,7 @@ const QUERIES: Readonly<Record<string, string>> = {
 };
 
 function argumentValue(argument: Argument, command: string): Value {
+  if (argument.argChoices !== undefined) return { kind: "words", words: argument.argChoices };
   switch (argument.name()) {
     case "name":
       return { kind: "vm", query: QUERIES[command] ?? "--all --quiet" };
@@ -98,9 +103,9 @@ function argumentValue(argument: Argument, command: string): Value {
     case "from":
     case "to":
     case "image":
+    case "source":
+    case "base":
       return { kind: "file" };
-    case "shell":
-      return { kind: "words", words: SHELLS };
     default:
       return { kind: "nothing" };
   }

@@ -30,6 +30,12 @@ ${tree.map((command) => `    (${pattern(command.path)}) ${argumentActions(comman
   esac
 }
 
+_tsvm_disk() {
+  if [[ $current != *,* ]]; then _files; return; fi
+  local -a words_
+  words_=("\${current%,*},"\${^@})
+  compadd -S '' -a words_
+}
 _tsvm_vms() {
   local -a names
   names=(\${(f)"$(\${words[1]} ps "$@" 2>/dev/null)"})
@@ -71,6 +77,8 @@ function action(value: Value): string {
       return "_files";
     case "vm":
       return `_tsvm_vms ${value.query}`;
+    case "disk":
+      return `_tsvm_disk ${value.words.join(" ")}`;
     case "words":
       return `compadd ${value.words.join(" ")}`;
     case "nothing":

@@ -30,6 +30,13 @@ ${tree.map((command) => `    ${pattern(command.path)}) ${argumentActions(command
 
 _tsvm_words() { mapfile -t -O \${#COMPREPLY[@]} COMPREPLY < <(compgen -W "$1" -- "$current"); }
 _tsvm_files() { compopt -o filenames 2>/dev/null; mapfile -t -O \${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$current"); }
+_tsvm_disk() {
+  if [[ $current != *,* ]]; then _tsvm_files; return; fi
+  local word all=
+  for word in $1; do all+=" \${current%,*},$word"; done
+  compopt -o nospace 2>/dev/null
+  _tsvm_words "$all"
+}
 _tsvm_vms() { _tsvm_words "$("\${COMP_WORDS[0]}" ps "$@" 2>/dev/null)"; }
 
 complete -F _tsvm tsvm
@@ -66,6 +73,8 @@ function action(value: Value): string {
       return "_tsvm_files";
     case "vm":
       return `_tsvm_vms ${value.query}`;
+    case "disk":
+      return `_tsvm_disk ${quote(value.words.join(" "))}`;
     case "words":
       return `_tsvm_words ${quote(value.words.join(" "))}`;
     case "nothing":

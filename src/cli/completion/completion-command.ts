@@ -1,9 +1,10 @@
 import type { Command } from "commander";
-import { UsageError } from "../../errors.ts";
-import { print } from "../../output.ts";
+import { UsageError } from "../errors.ts";
+import { print } from "../output.ts";
+import { SHELLS } from "../choices.ts";
 import { bashCompletion } from "./bash.ts";
 import { fishCompletion } from "./fish.ts";
-import { completionTree, SHELLS, type CompletedCommand } from "./tree.ts";
+import { completionTree, type CompletedCommand } from "./tree.ts";
 import { zshCompletion } from "./zsh.ts";
 
 const SCRIPTS: Record<(typeof SHELLS)[number], (tree: readonly CompletedCommand[]) => string> = {
