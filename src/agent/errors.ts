@@ -55,6 +55,8 @@ export class CopyError extends AgentError {
   override name = "CopyError";
   /** The first thousand. */
   readonly problems: readonly CopyProblem[];
+  /** How many there were. */
+  readonly count: number;
   constructor(problems: readonly CopyProblem[], count: number) {
     const [first] = problems;
     const others = count === 1 ? "" : `, and ${count - 1} more`;
@@ -63,5 +65,6 @@ export class CopyError extends AgentError {
       `not copied: ${first!.path} (${first!.side === "guest" ? "in the guest" : "on the host"}: ${first!.code})${others}`,
     );
     this.problems = problems;
+    this.count = count;
   }
 }

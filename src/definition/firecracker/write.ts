@@ -16,6 +16,7 @@ const NOT_SAID = [
   "bootEntry",
   "console",
   "acpi",
+  "agent",
   "uuid",
   "title",
   "description",

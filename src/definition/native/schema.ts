@@ -103,6 +103,10 @@ const vmShape = {
     "vda, vdb, …: paths, or mappings with path.",
   ),
   vsock: about(vsock, "Sockets between programs of the guest and unix sockets of the host."),
+  agent: about(
+    flag,
+    "Whether tsvm exec and tsvm cp get a way into the guest; by default they do in the background.",
+  ),
   root: about(
     z.enum(["disk", "bundled"]),
     "What the guest's root is: the first disk, or a throw-away copy of the bundled root file system.",

@@ -69,6 +69,7 @@ function toMachine(name: string, vm: NativeVm, file: (path: string) => string): 
         }),
     ...(disks === undefined ? {} : { disks: disks.map((disk) => toDisk(disk, file)) }),
     ...(vsock === undefined ? {} : { vsock: toVsock(vsock, file) }),
+    ...(vm.agent === undefined ? {} : { agent: isTrue(vm.agent) }),
     ...given({ root, rootDevice, console }),
     ...(vm.acpi === undefined ? {} : { acpi: isTrue(vm.acpi) }),
     ...(command === undefined ? {} : { command: toCommand(command) }),

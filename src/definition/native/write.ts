@@ -67,6 +67,7 @@ function toMachine(machine: MachineDescription, file: (path: string) => string):
     ...given({ initrd: initrd === undefined ? undefined : file(initrd), append }),
     ...(disks === undefined ? {} : { disks: disks.map((disk) => toDisk(disk, file)) }),
     ...(vsock === undefined ? {} : { vsock: toVsock(vsock, file) }),
+    ...(machine.agent === undefined ? {} : { agent: machine.agent !== false }),
     ...given({ root, rootDevice, console, acpi }),
     ...(command === undefined ? {} : { command: toCommand(command) }),
   };
