@@ -1,4 +1,5 @@
 /** What no machine can be made from, found before one is: with the place in the file, and all at once. */
+import { networkProblems } from "../machine/description-network.ts";
 import { MAX_DISKS, type MachineDescription } from "../machine/description.ts";
 import { MOST_MEMORY } from "./limits.ts";
 import type { Place, Problems } from "./problems.ts";
@@ -11,14 +12,14 @@ const MOST_CPUS = 254;
 /**
  * Checks what does not depend on this host; `Machine.boot` checks the rest.
  *
- * @param at Where in the file a property of the machine comes from.
+ * @param at Where in the file a property of the machine comes from, such as `"disks", 0, "path"`.
  */
 export function checkMachine(
   machine: MachineDescription,
   problems: Problems,
-  at: (...keys: (keyof MachineDescription | number | "path")[]) => Place,
+  at: (...keys: [keyof MachineDescription, ...(string | number)[]]) => Place,
 ): void {
-  const { cpus, memory, kernel, kernelSource, initrd, command, root, disks = [] } = machine;
+  const { cpus, memory, kernel, kernelSource, initrd, command, root, disks = [], networks = [] } = machine;
   if (cpus > MOST_CPUS)
     problems.error(`cpus: ${cpus} are more than the ${MOST_CPUS} of the largest machine`, at("cpus"));
   if (memory < SMALLEST_MEMORY) {
@@ -43,6 +44,15 @@ export function checkMachine(
   }
   if (disks.length > MAX_DISKS) {
     problems.error(`${disks.length} disks are more than the ${MAX_DISKS} that a machine takes`, at("disks"));
+  }
+  if (disks.length <= MAX_DISKS && disks.length + networks.length > MAX_DISKS) {
+    problems.error(
+      `${networks.length} networks, with ${disks.length} disks, are more than the ${MAX_DISKS} devices that a machine takes`,
+      at("networks"),
+    );
+  }
+  for (const { path, message, hint } of networkProblems(networks)) {
+    problems.error(message, at(...(path as ["networks"])), hint);
   }
   for (const [index, { path }] of disks.entries()) {
     const first = disks.findIndex((other) => other.path === path);
