@@ -3,7 +3,7 @@
  * https://github.com/firecracker-microvm/firecracker/blob/main/src/firecracker/swagger/firecracker.yaml
  */
 import * as z from "zod/mini";
-import { object, path, text } from "../native/leaves.ts";
+import { mac, object, path, text } from "../native/leaves.ts";
 
 const whole = z.int().check(z.minimum(0));
 const anything = z.optional(z.unknown());
@@ -29,6 +29,17 @@ const drive = object({
   socket: anything,
 });
 
+const networkInterface = object({
+  iface_id: text,
+  host_dev_name: text,
+  guest_mac: z.optional(mac),
+  mtu: z.optional(whole),
+  rx_rate_limiter: z.optional(rateLimiter),
+  tx_rate_limiter: z.optional(rateLimiter),
+  /** Before version 1.0; since then mmds-config has it. */
+  allow_mmds_requests: z.optional(z.boolean()),
+});
+
 export const configSchema = object({
   "boot-source": object({
     kernel_image_path: path,
@@ -48,7 +59,7 @@ export const configSchema = object({
       huge_pages: z.optional(z.enum(["None", "2M"])),
     }),
   ),
-  "network-interfaces": anything,
+  "network-interfaces": z.optional(z.array(networkInterface)),
   vsock: anything,
   balloon: anything,
   "cpu-config": anything,
@@ -63,4 +74,5 @@ export const configSchema = object({
 
 export type FirecrackerConfig = z.infer<typeof configSchema>;
 export type FirecrackerDrive = z.infer<typeof drive>;
+export type FirecrackerInterface = z.infer<typeof networkInterface>;
 export type TokenBucket = z.infer<typeof tokenBucket>;
