@@ -13,6 +13,7 @@ export interface BootFlags {
   disk: string[];
   net: string[];
   publish: string[];
+  vsock?: string;
   append: string[];
   cpus?: string;
   memory?: string;

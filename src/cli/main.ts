@@ -84,6 +84,10 @@ function buildProgram(done: (status: number) => void): Command {
       collect,
       [],
     )
+    .option(
+      "--vsock <path>",
+      "a vsock device, and the unix socket of the host that leads into the guest: PATH[,cid=N]",
+    )
     .option("--root <device>", "the guest's root, for example /dev/vda2 (default: from the partition table)")
     .option("-a, --append <text>", "add to the kernel command line", collect, [])
     .option("-c, --cpus <n>", "number of virtual processors (default: 1)")

@@ -2,9 +2,11 @@
 import { fstatSync } from "node:fs";
 import { BlkCounters, type DiskCounts } from "../devices/virtio/blk-counters.ts";
 import { netCounters, type NetCounts } from "../devices/virtio/net/net-counters.ts";
+import { vsockCounters, type VsockCounts } from "../devices/virtio/vsock/vsock-counters.ts";
 import type { Assembly } from "./assemble.ts";
 import { monotonicNow } from "./clock.ts";
 import type { ExitCounts } from "./control.ts";
+import type { MachinePlan } from "./plan.ts";
 
 /** ms of CPU time, the guest's own and tsvm's for it. */
 export interface CpuTime {
@@ -43,6 +45,8 @@ export interface MachineStats {
   readonly memory: MemoryUse;
   readonly disks: readonly DiskStats[];
   readonly networks: readonly NetworkStats[];
+  /** Undefined where the machine has no vsock device. */
+  readonly vsock: VsockCounts | undefined;
   readonly exits: ExitCounts;
 }
 
@@ -65,8 +69,16 @@ export function machineStats({ control, plan, vcpus }: Assembly): MachineStats {
         ? [{ name: backend.name, ...netCounters(plan.shared, backend.counters.offset).counts }]
         : [],
     ),
+    vsock: vsockCounts(plan),
     exits: control.exits,
   };
+}
+
+function vsockCounts({ shared, virtio }: MachinePlan): VsockCounts | undefined {
+  for (const { backend } of virtio) {
+    if (backend.type === "vsock") return vsockCounters(shared, backend.counters.offset).counts;
+  }
+  return undefined;
 }
 
 /** Pages of a memfd are allocated as they are touched; stat(2) counts them in blocks of 512 bytes. */

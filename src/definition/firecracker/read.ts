@@ -18,7 +18,6 @@ const DEFAULTS = { vcpu_count: 1, mem_size_mib: 128 };
 
 /** What the guest would miss. */
 const LACKING = {
-  vsock: "vsock",
   "mmds-config": "metadata service",
   "memory-hotplug": "memory hotplug",
   pmem: "persistent memory",
@@ -115,7 +114,7 @@ function toMachine(config: FirecrackerConfig, tree: Tree, problems: Problems): M
         ? "/dev/vda"
         : `PARTUUID=${root.drive.partuuid}`;
   const networks = (config["network-interfaces"] ?? []).map((network, index) =>
-    readInterface(network, (...keys) => tree.at(["network-interfaces", index, ...keys]), problems),
+    readInterface(network, (...keys) => tree.atKey(["network-interfaces", index, ...keys]), problems),
   );
   return {
     name: nameOfFile(source.path),
@@ -127,6 +126,9 @@ function toMachine(config: FirecrackerConfig, tree: Tree, problems: Problems): M
     ...given({ append: split.append, rootDevice }),
     ...(disks.length === 0 ? {} : { disks }),
     ...(networks.length === 0 ? {} : { networks }),
+    ...(config.vsock === undefined
+      ? {}
+      : { vsock: { cid: config.vsock.guest_cid, path: source.resolve(config.vsock.uds_path) } }),
   };
 }
 

@@ -3,6 +3,7 @@
  * https://github.com/firecracker-microvm/firecracker/blob/main/src/firecracker/swagger/firecracker.yaml
  */
 import * as z from "zod/mini";
+import { LARGEST_GUEST_CID, SMALLEST_GUEST_CID } from "../../devices/virtio/vsock/cid.ts";
 import { mac, object, path, text } from "../native/leaves.ts";
 
 const whole = z.int().check(z.minimum(0));
@@ -33,11 +34,19 @@ const networkInterface = object({
   iface_id: text,
   host_dev_name: text,
   guest_mac: z.optional(mac),
+  /** Since version 1.16. */
   mtu: z.optional(whole),
   rx_rate_limiter: z.optional(rateLimiter),
   tx_rate_limiter: z.optional(rateLimiter),
   /** Before version 1.0; since then mmds-config has it. */
   allow_mmds_requests: z.optional(z.boolean()),
+});
+
+const vsock = object({
+  guest_cid: whole.check(z.minimum(SMALLEST_GUEST_CID), z.maximum(LARGEST_GUEST_CID)),
+  uds_path: path,
+  /** Without a meaning since version 1.0. */
+  vsock_id: z.optional(text),
 });
 
 export const configSchema = object({
@@ -60,7 +69,7 @@ export const configSchema = object({
     }),
   ),
   "network-interfaces": z.optional(z.array(networkInterface)),
-  vsock: anything,
+  vsock: z.optional(vsock),
   balloon: anything,
   "cpu-config": anything,
   "mmds-config": anything,

@@ -1,5 +1,6 @@
 /** A definition as Firecracker's JSON configuration. What cannot be said is told. */
-import type { DiskDescription, MachineDescription } from "../../machine/description.ts";
+import { SMALLEST_GUEST_CID } from "../../devices/virtio/vsock/cid.ts";
+import type { DiskDescription, MachineDescription, VsockDescription } from "../../machine/description.ts";
 import type { VmDefinition } from "../definition.ts";
 import { joinCommandLine } from "../kernel-parameters.ts";
 import type { Problems } from "../problems.ts";
@@ -29,7 +30,7 @@ const MOST_CPUS = 32;
 /** The format of every disk must be known. */
 export function writeFirecracker(definition: VmDefinition, problems: Problems): string {
   const { machine } = definition;
-  const { cpus, memory, kernel, initrd, disks = [], networks = [], hugePages } = machine;
+  const { cpus, memory, kernel, initrd, disks = [], networks = [], hugePages, vsock } = machine;
   tellUnsaid(definition, FORMAT, NOT_SAID, problems);
   if (hugePages === "transparent")
     problems.lacking(`hugePages: ${FORMAT} has no transparent ones`, { element: "hugePages" });
@@ -56,10 +57,21 @@ export function writeFirecracker(definition: VmDefinition, problems: Problems): 
       mem_size_mib: Math.ceil(memory / MiB),
       ...(hugePages === "hugetlb" ? { huge_pages: "2M" } : {}),
     },
+    ...(vsock === undefined ? {} : { vsock: writeVsock(vsock, problems) }),
     // A machine of tsvm has one in any case.
     entropy: {},
   };
   return `${JSON.stringify(config, null, 2)}\n`;
+}
+
+function writeVsock(
+  { cid = SMALLEST_GUEST_CID, path }: VsockDescription,
+  problems: Problems,
+): NonNullable<FirecrackerConfig["vsock"]> {
+  if (path === undefined) {
+    problems.error(`vsock: ${FORMAT} needs the path of its unix socket`, { element: "vsock" }, "add path");
+  }
+  return { guest_cid: cid, uds_path: path ?? "" };
 }
 
 /** How the first drive is the root device, if that can be said of it. */

@@ -1,9 +1,10 @@
 /** The devices element: disks, networks and consoles, and what tsvm says to all the rest. */
-import type { DiskDescription, NetworkDescription } from "../../machine/description.ts";
+import type { DiskDescription, NetworkDescription, VsockDescription } from "../../machine/description.ts";
 import type { Place, Problems } from "../problems.ts";
 import { readCharacterDevices } from "./character-devices.ts";
 import { readDisks } from "./disks.ts";
 import { readInterfaces, type ReadInterface } from "./interfaces.ts";
+import { readVsock } from "./vsock.ts";
 import type { XmlElement } from "./xml-element.ts";
 
 export interface Devices {
@@ -13,18 +14,20 @@ export interface Devices {
   readonly places: readonly Place[];
   readonly interfaces: readonly ReadInterface[];
   readonly console: "virtio" | undefined;
+  readonly vsock: VsockDescription | undefined;
 }
 
 export function readDevices(domain: XmlElement, problems: Problems): Devices {
   const devices = domain.one("devices");
   if (devices === undefined)
-    return { disks: [], networks: [], places: [], interfaces: [], console: undefined };
+    return { disks: [], networks: [], places: [], interfaces: [], console: undefined, vsock: undefined };
   // The program that runs the machine: here that is tsvm.
   devices.skip("emulator");
   const read = readDisks(devices, problems);
   const disks = read.map(({ disk }) => disk);
   const interfaces = readInterfaces(devices, disks, problems);
   const console = readCharacterDevices(devices, problems);
+  const vsock = readVsock(devices, problems);
   readControllers(devices, problems);
   readRng(devices, problems);
   readBalloon(devices, problems);
@@ -45,6 +48,7 @@ export function readDevices(domain: XmlElement, problems: Problems): Devices {
     places: read.map(({ place }) => place),
     interfaces,
     console,
+    vsock,
   };
 }
 
@@ -64,7 +68,6 @@ const COSMETIC: Readonly<Record<string, string>> = {
 
 /** What the guest would miss. */
 const LACKING: Readonly<Record<string, string>> = {
-  vsock: "tsvm has no vsock yet",
   filesystem: "tsvm has no shared directories yet",
   hostdev: "tsvm has no passthrough of the host's devices",
   tpm: "tsvm has no TPM",

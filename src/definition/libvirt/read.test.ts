@@ -121,7 +121,6 @@ describe("domains as virt-install and virsh write them", () => {
       "68: <serial>: tsvm shows and keeps the console itself, it does not go to file /var/log/win.log",
       '72: <tpm model="tpm-crb">: tsvm has no TPM',
       '79: <watchdog model="i6300esb">: tsvm has no watchdog yet',
-      '81: <vsock model="virtio">: tsvm has no vsock yet',
       '84: <hostdev type="pci">: tsvm has no passthrough of the host\'s devices',
       "90: <qemu:commandline>: tsvm is not QEMU",
     ]);

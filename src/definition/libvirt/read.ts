@@ -51,7 +51,7 @@ function readDomain(domain: XmlElement, problems: Problems): VmDefinition {
     ...(os.kernel === undefined ? {} : splitCommandLine(os.commandLine ?? "", disks[0])),
     ...(disks.length === 0 ? {} : { disks }),
     ...(networks.length === 0 ? {} : { networks }),
-    ...given({ console: devices.console, acpi: readPlatform(domain, problems).acpi }),
+    ...given({ vsock: devices.vsock, console: devices.console, acpi: readPlatform(domain, problems).acpi }),
   };
   readCpuModel(domain, machine.cpus, problems);
   checkMachine(machine, problems, (key, index, ...keys) => {

@@ -7,13 +7,14 @@ import type { Problems } from "../problems.ts";
 import { writeInterface } from "./interfaces.ts";
 import { writeIoTune } from "./io-tune.ts";
 import { writeMetadata } from "./metadata.ts";
+import { writeVsock } from "./vsock.ts";
 import { xml2js } from "./xml2js.ts";
 
 /** The format of every disk must be known. */
 export function writeLibvirt(definition: VmDefinition, problems: Problems): string {
   const { name, uuid, title, description, machine, restart } = definition;
   tellUnsaid(definition, "libvirt's XML", ["command", "root", "bootEntry", "hugePages"], problems);
-  const { cpus, memory, kernel, disks = [], networks = [], hugePages, console, acpi } = machine;
+  const { cpus, memory, kernel, disks = [], networks = [], hugePages, vsock, console, acpi } = machine;
   if (disks.length > 26) problems.error(`${disks.length} disks are more than there are letters`);
   const metadata = writeMetadata(definition);
   const always = restart?.policy === "always" || restart?.policy === "unless-stopped";
@@ -48,6 +49,7 @@ export function writeLibvirt(definition: VmDefinition, problems: Problems): stri
         $: { type: "pty" },
         target: { $: { type: console === "virtio" ? "virtio" : "serial", port: 0 } },
       },
+      ...(vsock === undefined ? {} : { vsock: writeVsock(vsock, problems) }),
       memballoon: { $: { model: "none" } },
       rng: { $: { model: "virtio" }, backend: { $: { model: "random" }, _: "/dev/urandom" } },
     },

@@ -2,6 +2,7 @@
  * The values in a native definition, each with what is said to one that does not fit. Sizes and times stay as written here; numbers
  * and booleans may come as text, because a variable is always text.
  */
+import { LARGEST_GUEST_CID, SMALLEST_GUEST_CID } from "../../devices/virtio/vsock/cid.ts";
 import * as z from "zod/mini";
 import { PORT_FORWARD } from "../../net/port-forward.ts";
 import { NAME, NAME_RULE, UUID } from "../names.ts";
@@ -66,6 +67,14 @@ export const mac = z
   .check(
     z.regex(/^[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}$/, "is no Ethernet address, such as 02:00:00:00:00:01"),
   );
+const CID = `must be a whole number from ${SMALLEST_GUEST_CID} to ${LARGEST_GUEST_CID}`;
+export const contextId = z.union(
+  [
+    z.int().check(z.minimum(SMALLEST_GUEST_CID, CID), z.maximum(LARGEST_GUEST_CID, CID)),
+    z.string().check(z.regex(/^(?:[3-9]|[1-9]\d{1,9})$/, CID)),
+  ],
+  CID,
+);
 
 const BYTES = "must be a number of bytes, such as 10M";
 /** A bare number counts bytes. */

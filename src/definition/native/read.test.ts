@@ -199,7 +199,7 @@ describe("a bad native definition", () => {
     [
       "a key in other capitals",
       "version: 1\nread-only: 1\ndisks: [{path: a, readonly: true}]\n",
-      `web.yaml:2:1: unknown key "read-only"\n   2 | read-only: 1\n     | ^^^^^^^^^\n  → known here: version, name, title, description, uuid, labels, cpus, memory, hugePages, kernel, bootEntry, initrd, append, disks, networks, root, rootDevice, console, acpi, command, restart, stopTimeout, dependsOn\nweb.yaml:3:19: unknown key "readonly"\n   3 | disks: [{path: a, readonly: true}]\n     |                   ^^^^^^^^\n  → did you mean readOnly?`,
+      `web.yaml:2:1: unknown key "read-only"\n   2 | read-only: 1\n     | ^^^^^^^^^\n  → known here: version, name, title, description, uuid, labels, cpus, memory, hugePages, kernel, bootEntry, initrd, append, disks, networks, vsock, root, rootDevice, console, acpi, command, restart, stopTimeout, dependsOn\nweb.yaml:3:19: unknown key "readonly"\n   3 | disks: [{path: a, readonly: true}]\n     |                   ^^^^^^^^\n  → did you mean readOnly?`,
     ],
     [
       "memory without a unit",
@@ -483,7 +483,7 @@ describe("a bad native definition", () => {
   it("with more devices than a machine takes", () => {
     const disks = Array.from({ length: 14 }, (_, index) => `d${index}`).join(", ");
     expect(loadText(`version: 1\ndisks: [${disks}]\nnetworks: [{ type: user }]\n`).printed).toContain(
-      "web.yaml:3:11: 1 networks, with 14 disks, are more than the 14 devices that a machine takes",
+      "web.yaml:3:11: 14 disks and 1 network are more than the 14 devices that a machine takes",
     );
   });
 

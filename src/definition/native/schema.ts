@@ -7,6 +7,7 @@ import * as z from "zod/mini";
 import { RESTART } from "../restart.ts";
 import {
   argument,
+  contextId,
   count,
   duration,
   flag,
@@ -100,6 +101,11 @@ const network = object({
   dns: about(z.array(text), "With address: name servers, two at most."),
 });
 
+const vsock = object({
+  cid: about(contextId, "The guest's context ID; 3 by default."),
+  path: about(path, "The unix socket of the host that leads into the guest; relative to this file."),
+});
+
 const command = object({
   argv: z.array(argument).check(z.minLength(1, "must name a program"), z.describe("Program and arguments.")),
   env: about(z.record(variableName, argument), "Environment variables."),
@@ -133,6 +139,7 @@ const vmShape = {
     "vda, vdb, …: paths, or mappings with path.",
   ),
   networks: about(z.array(network), "Network interfaces: eth0, eth1, …; none by default."),
+  vsock: about(vsock, "Sockets between programs of the guest and unix sockets of the host."),
   root: about(
     z.enum(["disk", "bundled"]),
     "What the guest's root is: the first disk, or a throw-away copy of the bundled root file system.",
@@ -185,7 +192,7 @@ export const singleSchema = object({
 });
 
 // Said once in the JSON Schema.
-for (const [id, schema] of Object.entries({ disk, network, forward, rateLimit, command }))
+for (const [id, schema] of Object.entries({ disk, network, forward, rateLimit, vsock, command }))
   z.globalRegistry.add(schema, { id });
 
 export type NativeVm = z.infer<typeof vmSchema>;
@@ -193,4 +200,5 @@ export type NativeFile = z.infer<typeof fileSchema>;
 export type NativeSingle = z.infer<typeof singleSchema>;
 export type NativeDisk = z.infer<typeof disk>;
 export type NativeNetwork = z.infer<typeof network>;
+export type NativeVsock = z.infer<typeof vsock>;
 export type NativeRateLimit = z.infer<typeof rateLimit>;

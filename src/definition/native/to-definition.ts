@@ -1,5 +1,10 @@
 /** A VM of the native format as a definition: units to numbers, paths to absolute ones. */
-import type { CommandDescription, DiskDescription, MachineDescription } from "../../machine/description.ts";
+import type {
+  CommandDescription,
+  DiskDescription,
+  MachineDescription,
+  VsockDescription,
+} from "../../machine/description.ts";
 import { checkMachine } from "../check-machine.ts";
 import type { VmDefinition } from "../definition.ts";
 import { given } from "../given.ts";
@@ -10,7 +15,7 @@ import type { Tree } from "../tree/parse-tree.ts";
 import { flags, isTrue } from "./flags.ts";
 import { readNetwork } from "./networks.ts";
 import { readRateLimits } from "./rate-limits.ts";
-import type { NativeDisk, NativeVm } from "./schema.ts";
+import type { NativeDisk, NativeVm, NativeVsock } from "./schema.ts";
 
 interface Context {
   /** Where the VM stands in the file. */
@@ -51,6 +56,7 @@ function toMachine(name: string, vm: NativeVm, file: (path: string) => string): 
     append,
     disks,
     networks,
+    vsock,
     command,
   } = vm;
   return {
@@ -76,6 +82,7 @@ function toMachine(name: string, vm: NativeVm, file: (path: string) => string): 
         }),
     ...(disks === undefined ? {} : { disks: disks.map((disk) => toDisk(disk, file)) }),
     ...(networks === undefined ? {} : { networks: networks.map(readNetwork) }),
+    ...(vsock === undefined ? {} : { vsock: toVsock(vsock, file) }),
     ...given({ root, rootDevice, console }),
     ...(vm.acpi === undefined ? {} : { acpi: isTrue(vm.acpi) }),
     ...(command === undefined ? {} : { command: toCommand(command) }),
@@ -91,6 +98,13 @@ function toDisk(disk: string | NativeDisk, file: (path: string) => string): Disk
     ...given({ format, serial, cache }),
     ...(rateLimits === undefined ? {} : { rateLimits: readRateLimits(rateLimits) }),
     ...(bootOrder === undefined ? {} : { bootOrder: Number(bootOrder) }),
+  };
+}
+
+function toVsock({ cid, path }: NativeVsock, file: (path: string) => string): VsockDescription {
+  return {
+    ...(cid === undefined ? {} : { cid: Number(cid) }),
+    ...(path === undefined ? {} : { path: file(path) }),
   };
 }
 

@@ -1,7 +1,12 @@
 /** Definitions in the native format. Reading the result gives the same definitions. */
 import { relative, sep } from "node:path";
 import { stringify } from "yaml";
-import type { CommandDescription, DiskDescription, MachineDescription } from "../../machine/description.ts";
+import type {
+  CommandDescription,
+  DiskDescription,
+  MachineDescription,
+  VsockDescription,
+} from "../../machine/description.ts";
 import type { VmDefinition } from "../definition.ts";
 import { given } from "../given.ts";
 import { formatDuration, formatSize } from "../quantities.ts";
@@ -9,7 +14,14 @@ import { formatRestart } from "../restart.ts";
 import { escapeVariables } from "../variables.ts";
 import { writeNetwork } from "./networks.ts";
 import { writeRateLimits } from "./rate-limits.ts";
-import { VERSION, type NativeDisk, type NativeFile, type NativeSingle, type NativeVm } from "./schema.ts";
+import {
+  VERSION,
+  type NativeDisk,
+  type NativeFile,
+  type NativeSingle,
+  type NativeVm,
+  type NativeVsock,
+} from "./schema.ts";
 
 /** @param directory Paths below it are written relative to it; undefined: all are absolute. */
 export function writeNative(
@@ -48,7 +60,7 @@ function toVm(definition: VmDefinition, directory: string | undefined): NativeVm
 
 function toMachine(machine: MachineDescription, file: (path: string) => string): NativeVm {
   const { cpus, memory, hugePages, kernel, kernelSource, bootEntry, initrd, append, disks } = machine;
-  const { networks, root, rootDevice, console, acpi, command } = machine;
+  const { networks, vsock, root, rootDevice, console, acpi, command } = machine;
   return {
     cpus,
     memory: formatSize(memory),
@@ -56,6 +68,7 @@ function toMachine(machine: MachineDescription, file: (path: string) => string):
     ...given({ initrd: initrd === undefined ? undefined : file(initrd), append }),
     ...(disks === undefined ? {} : { disks: disks.map((disk) => toDisk(disk, file)) }),
     ...(networks === undefined ? {} : { networks: networks.map(writeNetwork) }),
+    ...(vsock === undefined ? {} : { vsock: toVsock(vsock, file) }),
     ...given({ root, rootDevice, console, acpi }),
     ...(command === undefined ? {} : { command: toCommand(command) }),
   };
@@ -69,6 +82,10 @@ function toDisk(disk: DiskDescription, file: (path: string) => string): string |
     ...others,
     ...(rateLimits === undefined ? {} : { rateLimits: writeRateLimits(rateLimits) }),
   };
+}
+
+function toVsock({ cid, path }: VsockDescription, file: (path: string) => string): NativeVsock {
+  return given({ cid, path: path === undefined ? undefined : file(path) });
 }
 
 function toCommand({ argv, env, cwd, terminal }: CommandDescription): NonNullable<NativeVm["command"]> {
