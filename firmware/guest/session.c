@@ -172,6 +172,22 @@ static void close_broken(struct session *session, const char *why)
 		close_fd(&session->input);
 }
 
+/* What the command wrote is in the pipes by now. Whoever else holds them open is not waited for. */
+static void end(struct session *session, int status)
+{
+	session->ended = 1;
+	session->status = status;
+	for (int i = 0; i < 2; i++) {
+		struct stream *stream = &session->output[i];
+
+		/* A terminal does not tell how much is under way in it; but it says when there is nothing more. */
+		if (session->io == SESSION_PTY)
+			stream->left = LAST_WORDS;
+		else if (stream->fd >= 0 && sys_ioctl(stream->fd, FIONREAD, &stream->left) < 0)
+			stream->left = 0;
+	}
+}
+
 /* A whole frame of at most sizeof(small) bytes. */
 static void act(struct session *session)
 {
@@ -187,6 +203,8 @@ static void act(struct session *session)
 	case FRAME_SIGNAL:
 		if (session->frame.length != 4 || a < 1 || a > SIGNAL_MAX)
 			complain(session, "tsvm: bad signal request\n");
+		else if (!session->pid)
+			end(session, 0);
 		else if (!session->ended)
 			sys_kill(-session->pid, (int)a);
 		break;
@@ -282,22 +300,6 @@ static void read_port(struct session *session)
 }
 
 /* ---- the loop ---------------------------------------------------------------------------------------------------- */
-
-/* What the command wrote is in the pipes by now. Whoever else holds them open is not waited for. */
-static void end(struct session *session, int status)
-{
-	session->ended = 1;
-	session->status = status;
-	for (int i = 0; i < 2; i++) {
-		struct stream *stream = &session->output[i];
-
-		/* A terminal does not tell how much is under way in it; but it says when there is nothing more. */
-		if (session->io == SESSION_PTY)
-			stream->left = LAST_WORDS;
-		else if (stream->fd >= 0 && sys_ioctl(stream->fd, FIONREAD, &stream->left) < 0)
-			stream->left = 0;
-	}
-}
 
 static uint64_t microseconds(const struct __kernel_old_timeval *time)
 {
@@ -518,16 +520,29 @@ int session_signals(int first_process)
 	return (int)sys_signalfd(&taken, O_NONBLOCK | O_CLOEXEC);
 }
 
+static void no_streams(struct session *session)
+{
+	session->input = session->terminal = -1;
+	session->output[0] = (struct stream){-1, FRAME_STDOUT, 0};
+	session->output[1] = (struct stream){-1, FRAME_STDERR, 0};
+}
+
+void session_wait(struct session *session)
+{
+	no_streams(session);
+	if (session->port)
+		take_input(session);
+	while (turn(session))
+		;
+}
+
 void session_run(struct session *session, const struct command *command, char *stack, struct outcome *outcome)
 {
 	int stdio[3] = {-1, -1, -1};
 	const char *failed;
 	long result;
 
-	session->input = session->terminal = -1;
-	session->output[0] = (struct stream){-1, FRAME_STDOUT, 0};
-	session->output[1] = (struct stream){-1, FRAME_STDERR, 0};
-
+	no_streams(session);
 	failed = open_streams(session, command, stdio, &result);
 	if (!failed)
 		result = start_command(command, stdio, session->terminal >= 0, stack, &failed);

@@ -78,6 +78,9 @@ int session_signals(int first_process);
 /* Runs the command to its end. `stack` has START_STACK bytes. */
 void session_run(struct session *session, const struct command *command, char *stack, struct outcome *outcome);
 
+/* The same without a command: until the host sends any signal, or PID 1 is asked to end. */
+void session_wait(struct session *session);
+
 /* Sends a frame, if there is room for it. */
 void session_send(struct session *session, uint8_t type, const void *payload, size_t length);
 

@@ -10,7 +10,7 @@ type Shape =
   | "string"
   | "number"
   | "boolean"
-  | { readonly oneOf: readonly string[] }
+  | { readonly oneOf: readonly (string | boolean)[] }
   | { readonly listOf: Shape }
   | { readonly mapOf: Shape }
   | { readonly keys: Readonly<Record<string, Shape>> };
@@ -84,6 +84,7 @@ const DESCRIPTION: Shape = {
     append: "string",
     disks: { listOf: DISK },
     networks: { listOf: NETWORK },
+    agent: { oneOf: [true, false, "only"] },
     vsock: { keys: { cid: "number", path: "string" } },
     root: { oneOf: ["disk", "bundled"] },
     rootDevice: "string",
@@ -109,7 +110,8 @@ function check(value: unknown, shape: Shape, place: string): void {
   if (typeof shape === "string") {
     if (typeof value !== shape) throw wrong(value, place, `a ${shape}`);
   } else if ("oneOf" in shape) {
-    if (!shape.oneOf.includes(value as string)) throw wrong(value, place, `one of ${shape.oneOf.join(", ")}`);
+    if (!shape.oneOf.includes(value as string | boolean))
+      throw wrong(value, place, `one of ${shape.oneOf.join(", ")}`);
   } else if ("listOf" in shape) {
     if (!Array.isArray(value)) throw wrong(value, place, "a list");
     for (const [index, item] of value.entries()) check(item, shape.listOf, `${place}[${index}]`);
