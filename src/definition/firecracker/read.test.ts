@@ -75,6 +75,21 @@ describe("a Firecracker configuration", () => {
     ]);
   });
 
+  it("has a vsock device", () => {
+    const vsock = (text: string): ReturnType<typeof loadText> =>
+      loadText(EXAMPLE.replace('"vsock": null', `"vsock": ${text}`), "vm.json");
+    const { printed, definitions } = vsock('{"guest_cid": 5, "uds_path": "v.sock", "vsock_id": "v"}');
+    expect(printed).toBe("");
+    expect(definitions[0]?.machine.vsock).toEqual({ cid: 5, path: "/srv/v.sock" });
+    for (const wrong of [
+      '{"guest_cid": 2, "uds_path": "v"}',
+      '{"guest_cid": 3}',
+      '{"uds_path": "v"}',
+      '{"guest_cid": 3, "uds_path": ""}',
+    ])
+      expect(vsock(wrong).errors, wrong).toBe(1);
+  });
+
   it("asks for things that tsvm lacks: errors, unless lenient", () => {
     const text = EXAMPLE.replace('"mmds-config": null', '"mmds-config": {}')
       .replace("[],", '[{"iface_id": "a", "host_dev_name": "b",\n  "allow_mmds_requests": true}],')

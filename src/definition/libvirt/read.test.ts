@@ -165,6 +165,28 @@ describe("elements of a domain", () => {
     ]);
   });
 
+  it.each([
+    ["<vsock model='virtio'><cid auto='yes'/></vsock>", {}],
+    ["<vsock><cid auto='no' address='42'/><alias name='vsock0'/></vsock>", { cid: 42 }],
+    ["<vsock><cid auto='yes' address='5'/></vsock>", {}],
+    ["<vsock/>", {}],
+  ])("%s", (element, vsock) => {
+    const { printed, definitions } = loadText(domain(element), "a.xml");
+    expect(printed).toBe("");
+    expect(definitions[0]?.machine.vsock).toEqual(vsock);
+  });
+
+  it.each([
+    ["<vsock><cid address='2'/></vsock>", "<cid>: 2 is not a whole number from 3 to 4294967294"],
+    ["<vsock><cid address='x'/></vsock>", "<cid>: x is not a whole number"],
+    ["<vsock model='other'/>", "<vsock>: the model other is not virtio"],
+    ["<vsock/><vsock/>", "<vsock>: a machine has one"],
+  ])("wrong: %s", (element, message) => {
+    const { errors, printed } = loadText(domain(element), "a.xml");
+    expect(errors).toBe(1);
+    expect(printed).toContain(message);
+  });
+
   it("reads bursts", () => {
     const tune =
       "<iotune><total_bytes_sec>100</total_bytes_sec><total_bytes_sec_max>300</total_bytes_sec_max><total_bytes_sec_max_length>2</total_bytes_sec_max_length><write_iops_sec>0</write_iops_sec></iotune>";

@@ -202,6 +202,11 @@ describe("a bad native definition", () => {
       `web.yaml:2:1: unknown key "read-only"\n   2 | read-only: 1\n     | ^^^^^^^^^\n  → known here: version, name, title, description, uuid, labels, cpus, memory, hugePages, kernel, bootEntry, initrd, append, disks, networks, vsock, root, rootDevice, console, acpi, command, restart, stopTimeout, dependsOn\nweb.yaml:3:19: unknown key "readonly"\n   3 | disks: [{path: a, readonly: true}]\n     |                   ^^^^^^^^\n  → did you mean readOnly?`,
     ],
     [
+      "a context ID that is not the guest's",
+      "version: 1\nvsock: {cid: 2}\n",
+      `web.yaml:2:14: cid: 2 must be a whole number from 3 to 4294967294\n   2 | vsock: {cid: 2}\n     |              ^`,
+    ],
+    [
       "memory without a unit",
       "version: 1\nmemory: 512\n",
       `web.yaml:2:9: memory: 512 needs a unit: write 512M or 2G\n   2 | memory: 512\n     |         ^^^`,
