@@ -164,7 +164,7 @@ function tsvm(way, { kernel, initrd }, socket) {
     [
       ...[join(root, "dist/cli.cjs"), "boot", "-k", kernel, "-i", initrd, "-m", MEMORY, "--no-acpi"],
       ...device,
-      ...["-a", `quiet rdinit=/init -- serve ${guest} 255.255.255.0`],
+      ...["-a", `quiet rdinit=/init netbench=${guest}`],
     ],
   ];
 }
@@ -190,7 +190,7 @@ function qemu(way, { kernel, initrd, work }) {
       ...["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"],
       ...["-global", "virtio-mmio.force-legacy=false", ...device],
       ...["-kernel", kernel, "-initrd", initrd],
-      ...["-append", `console=ttyS0 panic=-1 quiet rdinit=/init -- serve ${guest} 255.255.255.0`],
+      ...["-append", `console=ttyS0 panic=-1 quiet rdinit=/init netbench=${guest}`],
     ],
   ];
 }
