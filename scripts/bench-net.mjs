@@ -122,6 +122,8 @@ async function session(monitor, way, files) {
       figures.set(direction, await measure(files.tool, address, direction, Number(values.seconds)));
     }
     return figures;
+  } catch (error) {
+    throw new Error(`${monitor}, ${way}: ${error.message}\n${output.slice(-2000)}`, { cause: error });
   } finally {
     guest.kill("SIGKILL");
     await ended;

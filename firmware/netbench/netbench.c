@@ -98,11 +98,15 @@ static void listen_on(const struct sockaddr *address, socklen_t length, int port
 	int fd = socket(address->sa_family, SOCK_STREAM, 0);
 	int one = 1;
 
-	if (fd < 0 || fork())
+	if (fd < 0)
 		return;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, address, length) < 0 || listen(fd, 8) < 0)
 		fail("listen");
+	if (fork()) {
+		close(fd);
+		return;
+	}
 	for (;;) {
 		int connection = accept(fd, NULL, NULL);
 

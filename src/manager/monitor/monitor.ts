@@ -3,6 +3,7 @@ import type { VmDefinition } from "../../definition/definition.ts";
 import { Machine } from "../../machine/machine.ts";
 import type { StopReport } from "../../machine/report.ts";
 import { ManagerError } from "../errors.ts";
+import { forwardedPorts } from "../forwarded-ports.ts";
 import type { MonitorStats, MonitorStatus } from "../protocol.ts";
 import type { ExitRecord, VmState } from "../record.ts";
 import { DEFAULT_STOP_TIMEOUT_MS } from "../stop-timeout.ts";
@@ -107,6 +108,7 @@ export class Monitor implements Controlled {
       definedAt: this.#parts.definedAt,
       cpus: this.#parts.definition.machine.cpus,
       memory: this.#parts.definition.machine.memory,
+      ports: forwardedPorts(this.#parts.definition.machine),
     };
   }
 
