@@ -122,6 +122,8 @@ async function session(monitor, way, files) {
       figures.set(direction, await measure(files.tool, address, direction, Number(values.seconds)));
     }
     return figures;
+  } catch (error) {
+    throw new Error(`${monitor}, ${way}: ${error.message}\n${output.slice(-2000)}`, { cause: error });
   } finally {
     guest.kill("SIGKILL");
     await ended;
@@ -162,7 +164,7 @@ function tsvm(way, { kernel, initrd }, socket) {
     [
       ...[join(root, "dist/cli.cjs"), "boot", "-k", kernel, "-i", initrd, "-m", MEMORY, "--no-acpi"],
       ...device,
-      ...["-a", `quiet rdinit=/init -- serve ${guest} 255.255.255.0`],
+      ...["-a", `quiet rdinit=/init netbench=${guest}`],
     ],
   ];
 }
@@ -188,7 +190,7 @@ function qemu(way, { kernel, initrd, work }) {
       ...["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"],
       ...["-global", "virtio-mmio.force-legacy=false", ...device],
       ...["-kernel", kernel, "-initrd", initrd],
-      ...["-append", `console=ttyS0 panic=-1 quiet rdinit=/init -- serve ${guest} 255.255.255.0`],
+      ...["-append", `console=ttyS0 panic=-1 quiet rdinit=/init netbench=${guest}`],
     ],
   ];
 }

@@ -2,8 +2,8 @@
 /*
  * Measures a stream between host and guest, over TCP or vsock. In the guest it is init, and serves; on the host it measures.
  *
- *	netbench serve ADDRESS NETMASK		eth0 gets the address; ports 5001 to 5003, on TCP and vsock
- *	netbench WAY DIRECTION MS		one line: bytes or round trips, and nanoseconds
+ *	netbench=ADDRESS netbench	serves; as init it gives eth0 the address; ports 5001 to 5003, on TCP and vsock
+ *	netbench WAY DIRECTION MS	one line: bytes or round trips, and nanoseconds
  *
  * WAY is tcp:HOST:OFFSET, vsock:CID or unix:PATH (tsvm's own socket); OFFSET is added to TCP ports. DIRECTION is send (host to
  * guest), receive (guest to host) or echo (one byte there and back, one after the other; a third number is the median in ns).
@@ -98,11 +98,15 @@ static void listen_on(const struct sockaddr *address, socklen_t length, int port
 	int fd = socket(address->sa_family, SOCK_STREAM, 0);
 	int one = 1;
 
-	if (fd < 0 || fork())
+	if (fd < 0)
 		return;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, address, length) < 0 || listen(fd, 8) < 0)
 		fail("listen");
+	if (fork()) {
+		close(fd);
+		return;
+	}
 	for (;;) {
 		int connection = accept(fd, NULL, NULL);
 
@@ -117,7 +121,7 @@ static void serve(const char *address, const char *netmask)
 {
 	signal(SIGCHLD, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	/* Only a guest's own: anywhere else eth0 is somebody's. */
+	/* Only of a guest: anywhere else eth0 is somebody's. */
 	if (getpid() == 1)
 		set_address(address, netmask);
 	for (int port = SINK; port <= ECHO; port++) {
@@ -256,8 +260,8 @@ static void measure(int fd, const char *direction, uint64_t nanoseconds)
 
 int main(int argc, char **argv)
 {
-	if (argc == 4 && !strcmp(argv[1], "serve")) {
-		serve(argv[2], argv[3]);
+	if (getenv("netbench")) {
+		serve(getenv("netbench"), "255.255.255.0");
 	} else if (argc == 4) {
 		int port = !strcmp(argv[2], "send") ? SINK : !strcmp(argv[2], "echo") ? ECHO : SOURCE;
 

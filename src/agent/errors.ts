@@ -1,6 +1,7 @@
 /** What can go wrong between a program and the agent in a guest. */
 import { TsvmError } from "../errors.ts";
 
+/** What kind of failure an {@link AgentError} is. */
 export type AgentErrorCode =
   /** Nobody in the guest takes connections at the agent's port. */
   | "ERR_AGENT_ABSENT"

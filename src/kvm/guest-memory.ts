@@ -1,6 +1,8 @@
 import { TsvmError } from "../errors.ts";
 import type { GuestRam, RamRegion } from "../boot/guest-ram.ts";
 import {
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
   MADV_DONTDUMP,
   MADV_DONTFORK,
   MADV_HUGEPAGE,
@@ -156,6 +158,26 @@ export class GuestMemory implements GuestRam {
     const window = windowOf(region, offset);
     const cell = new BigUint64Array(window.buffer, offset % WINDOW_SIZE, 1);
     return Atomics.compareExchange(cell, 0, expected, replacement);
+  }
+
+  /**
+   * Gives the host back what of the pages [gpa, gpa + length) is RAM; both are multiples of the page. It reads as zeros from then on.
+   * Returns the bytes of that, or -1 where the host does not take them.
+   */
+  discard(gpa: number, length: number): number {
+    const { fd, hostAddress } = this.plan;
+    let discarded = 0;
+    for (let index = 0; index < this.regions.length; index++) {
+      const region = this.regions[index]!;
+      const start = Math.max(gpa, region.gpa);
+      const bytes = Math.min(gpa + length, region.end) - start;
+      if (bytes <= 0) continue;
+      const offset = region.host - hostAddress + (start - region.gpa);
+      // By the file, and not by an address: whatever is wrong, it cannot be other memory of this process.
+      if (libc.fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes) !== 0) return -1;
+      discarded += bytes;
+    }
+    return discarded;
   }
 
   write(gpa: number, bytes: Uint8Array): void {

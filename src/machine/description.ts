@@ -2,7 +2,7 @@
 import { totalmem } from "node:os";
 import type { RateLimit, RateLimits } from "../devices/rate-limiter.ts";
 import { MiB } from "../kvm/memory-map.ts";
-import type { PortForward } from "../net/passt.ts";
+import type { PortForward } from "../net/port-forward.ts";
 import { DescriptionError } from "./description-error.ts";
 import { checkShape } from "./description-shape.ts";
 import { checkRateLimits } from "./description-rates.ts";

@@ -272,7 +272,8 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * @example
    * ```ts
    * await using machine = await Machine.boot({ cpus: 1, memory: 64 * 2 ** 20, vsock: {} });
-   * const refusal = await machine.vsock(1234, { timeout: 30_000 }).catch((error: Error) => error.message);
+   * await machine.ready;
+   * const refusal = await machine.vsock(1234).catch((error: Error) => error.message);
    * console.log(refusal); // "vsock port 1234: the guest takes no connection there"
    * ```
    */

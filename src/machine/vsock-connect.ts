@@ -40,6 +40,7 @@ export class VsockConnectError extends TsvmError {
   }
 }
 
+/** For `connectVsock` and `Machine.vsock`. */
 export interface VsockConnectOptions {
   /** ms until the guest must have taken the connection; 5000 by default. */
   readonly timeout?: number | undefined;

@@ -4,7 +4,7 @@
  */
 import * as z from "zod/mini";
 import { LARGEST_GUEST_CID, SMALLEST_GUEST_CID } from "../../devices/virtio/vsock/cid.ts";
-import { object, path, text } from "../native/leaves.ts";
+import { mac, object, path, text } from "../native/leaves.ts";
 
 const whole = z.int().check(z.minimum(0));
 const anything = z.optional(z.unknown());
@@ -28,6 +28,18 @@ const drive = object({
   io_engine: z.optional(z.enum(["Sync", "Async"])),
   rate_limiter: z.optional(rateLimiter),
   socket: anything,
+});
+
+const networkInterface = object({
+  iface_id: text,
+  host_dev_name: text,
+  guest_mac: z.optional(mac),
+  /** Since version 1.16. */
+  mtu: z.optional(whole),
+  rx_rate_limiter: z.optional(rateLimiter),
+  tx_rate_limiter: z.optional(rateLimiter),
+  /** Before version 1.0; since then mmds-config has it. */
+  allow_mmds_requests: z.optional(z.boolean()),
 });
 
 const vsock = object({
@@ -56,7 +68,7 @@ export const configSchema = object({
       huge_pages: z.optional(z.enum(["None", "2M"])),
     }),
   ),
-  "network-interfaces": anything,
+  "network-interfaces": z.optional(z.array(networkInterface)),
   vsock: z.optional(vsock),
   balloon: anything,
   "cpu-config": anything,
@@ -71,4 +83,5 @@ export const configSchema = object({
 
 export type FirecrackerConfig = z.infer<typeof configSchema>;
 export type FirecrackerDrive = z.infer<typeof drive>;
+export type FirecrackerInterface = z.infer<typeof networkInterface>;
 export type TokenBucket = z.infer<typeof tokenBucket>;

@@ -5,7 +5,8 @@ import type { VmDefinition } from "../definition.ts";
 import { joinCommandLine } from "../kernel-parameters.ts";
 import type { Problems } from "../problems.ts";
 import { tellUnsaid } from "../unsaid.ts";
-import { writeBucket } from "./rate-limits.ts";
+import { writeInterfaces } from "./networks.ts";
+import { writeRateLimiter } from "./rate-limits.ts";
 import type { FirecrackerConfig, FirecrackerDrive } from "./schema.ts";
 
 const MiB = 2 ** 20;
@@ -30,7 +31,7 @@ const MOST_CPUS = 32;
 /** The format of every disk must be known. */
 export function writeFirecracker(definition: VmDefinition, problems: Problems): string {
   const { machine } = definition;
-  const { cpus, memory, kernel, initrd, disks = [], hugePages, vsock } = machine;
+  const { cpus, memory, kernel, initrd, disks = [], networks = [], hugePages, vsock } = machine;
   tellUnsaid(definition, FORMAT, NOT_SAID, problems);
   if (hugePages === "transparent")
     problems.lacking(`hugePages: ${FORMAT} has no transparent ones`, { element: "hugePages" });
@@ -51,6 +52,7 @@ export function writeFirecracker(definition: VmDefinition, problems: Problems): 
       boot_args: joinCommandLine(machine, root === undefined),
     },
     drives: disks.map((disk, index) => writeDrive(disk, index, index === 0 ? root : undefined, problems)),
+    ...(networks.length === 0 ? {} : { "network-interfaces": writeInterfaces(networks, FORMAT, problems) }),
     "machine-config": {
       vcpu_count: cpus,
       mem_size_mib: Math.ceil(memory / MiB),
@@ -110,8 +112,7 @@ function writeDrive(
   if (read !== undefined || write !== undefined) {
     problems.lacking(`disk ${path}: ${FORMAT} limits reads and writes together only`, { element });
   }
-  const bandwidth = writeBucket(total?.bytesPerSecond, total?.bytesBurst);
-  const ops = writeBucket(total?.operationsPerSecond, total?.operationsBurst);
+  const limiter = writeRateLimiter(total);
   return {
     drive_id: index === 0 && root !== undefined ? "rootfs" : `drive${index}`,
     path_on_host: path,
@@ -121,13 +122,6 @@ function writeDrive(
     ...(cache === undefined || cache === "none"
       ? {}
       : { cache_type: cache === "unsafe" ? "Unsafe" : "Writeback" }),
-    ...(bandwidth === undefined && ops === undefined
-      ? {}
-      : {
-          rate_limiter: {
-            ...(bandwidth === undefined ? {} : { bandwidth }),
-            ...(ops === undefined ? {} : { ops }),
-          },
-        }),
+    ...(limiter === undefined ? {} : { rate_limiter: limiter }),
   };
 }

@@ -1,25 +1,31 @@
-/** The devices element: disks and consoles, and what tsvm says to all the rest. */
-import type { DiskDescription, VsockDescription } from "../../machine/description.ts";
+/** The devices element: disks, networks and consoles, and what tsvm says to all the rest. */
+import type { DiskDescription, NetworkDescription, VsockDescription } from "../../machine/description.ts";
 import type { Place, Problems } from "../problems.ts";
 import { readCharacterDevices } from "./character-devices.ts";
 import { readDisks } from "./disks.ts";
+import { readInterfaces, type ReadInterface } from "./interfaces.ts";
 import { readVsock } from "./vsock.ts";
 import type { XmlElement } from "./xml-element.ts";
 
 export interface Devices {
   readonly disks: DiskDescription[];
+  readonly networks: NetworkDescription[];
   /** Where each disk stands in the file. */
   readonly places: readonly Place[];
+  readonly interfaces: readonly ReadInterface[];
   readonly console: "virtio" | undefined;
   readonly vsock: VsockDescription | undefined;
 }
 
 export function readDevices(domain: XmlElement, problems: Problems): Devices {
   const devices = domain.one("devices");
-  if (devices === undefined) return { disks: [], places: [], console: undefined, vsock: undefined };
+  if (devices === undefined)
+    return { disks: [], networks: [], places: [], interfaces: [], console: undefined, vsock: undefined };
   // The program that runs the machine: here that is tsvm.
   devices.skip("emulator");
-  const disks = readDisks(devices, problems);
+  const read = readDisks(devices, problems);
+  const disks = read.map(({ disk }) => disk);
+  const interfaces = readInterfaces(devices, disks, problems);
   const console = readCharacterDevices(devices, problems);
   const vsock = readVsock(devices, problems);
   readControllers(devices, problems);
@@ -36,7 +42,14 @@ export function readDevices(domain: XmlElement, problems: Problems): Devices {
       problems.lacking(`<${name}${model}>: ${reason}`, element.place);
     }
   }
-  return { disks: disks.map(({ disk }) => disk), places: disks.map(({ place }) => place), console, vsock };
+  return {
+    disks,
+    networks: interfaces.map(({ network }) => network),
+    places: read.map(({ place }) => place),
+    interfaces,
+    console,
+    vsock,
+  };
 }
 
 /** Devices without which the guest is the same guest, only with less to look at or to type on. */
@@ -55,7 +68,6 @@ const COSMETIC: Readonly<Record<string, string>> = {
 
 /** What the guest would miss. */
 const LACKING: Readonly<Record<string, string>> = {
-  interface: "tsvm has no network yet",
   filesystem: "tsvm has no shared directories yet",
   hostdev: "tsvm has no passthrough of the host's devices",
   tpm: "tsvm has no TPM",

@@ -4,6 +4,7 @@ import type { VmDefinition } from "../definition.ts";
 import { joinCommandLine } from "../kernel-parameters.ts";
 import { tellUnsaid } from "../unsaid.ts";
 import type { Problems } from "../problems.ts";
+import { writeInterface } from "./interfaces.ts";
 import { writeIoTune } from "./io-tune.ts";
 import { writeMetadata } from "./metadata.ts";
 import { writeVsock } from "./vsock.ts";
@@ -13,7 +14,7 @@ import { xml2js } from "./xml2js.ts";
 export function writeLibvirt(definition: VmDefinition, problems: Problems): string {
   const { name, uuid, title, description, machine, restart } = definition;
   tellUnsaid(definition, "libvirt's XML", ["command", "root", "bootEntry", "hugePages", "agent"], problems);
-  const { cpus, memory, kernel, disks = [], hugePages, vsock, console, acpi } = machine;
+  const { cpus, memory, kernel, disks = [], networks = [], hugePages, vsock, console, acpi } = machine;
   if (disks.length > 26) problems.error(`${disks.length} disks are more than there are letters`);
   const metadata = writeMetadata(definition);
   const always = restart?.policy === "always" || restart?.policy === "unless-stopped";
@@ -40,6 +41,9 @@ export function writeLibvirt(definition: VmDefinition, problems: Problems): stri
       ...(disks.length === 0
         ? {}
         : { disk: disks.map((disk, index) => writeDisk(disk, index, kernel !== undefined)) }),
+      ...(networks.length === 0
+        ? {}
+        : { interface: networks.map((network, index) => writeInterface(network, index, problems)) }),
       serial: { $: { type: "pty" }, target: { $: { port: 0 } } },
       console: {
         $: { type: "pty" },

@@ -4,6 +4,7 @@
  */
 import { LARGEST_GUEST_CID, SMALLEST_GUEST_CID } from "../../devices/virtio/vsock/cid.ts";
 import * as z from "zod/mini";
+import { PORT_FORWARD } from "../../net/port-forward.ts";
 import { NAME, NAME_RULE, UUID } from "../names.ts";
 import { DURATION, SIZE } from "../quantities.ts";
 
@@ -51,6 +52,21 @@ export const count = z.union(
   WHOLE,
 );
 
+const PORT = "must be a port from 1 to 65535";
+export const port = z.union(
+  [
+    z.int().check(z.minimum(1, PORT), z.maximum(65_535, PORT)),
+    z.string().check(z.regex(/^[1-9]\d{0,4}$/, PORT)),
+  ],
+  PORT,
+);
+export const FORWARD_RULE = 'must be a text such as "8080:80" or "127.0.0.1:5353:53/udp"';
+export const portForward = z.string().check(z.regex(PORT_FORWARD, FORWARD_RULE));
+export const mac = z
+  .string()
+  .check(
+    z.regex(/^[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}$/, "is no Ethernet address, such as 02:00:00:00:00:01"),
+  );
 const CID = `must be a whole number from ${SMALLEST_GUEST_CID} to ${LARGEST_GUEST_CID}`;
 export const contextId = z.union(
   [

@@ -97,8 +97,11 @@ export class VirtioMmio implements BusDevice {
   }
 
   write(offset: number, size: number, value: number): void {
-    // No device of ours has writable configuration.
-    if (size !== 4 || offset >= R.Config) return;
+    if (size !== 4) return;
+    if (offset >= R.Config) {
+      this.#writeConfig(offset - R.Config, value);
+      return;
+    }
     const { words } = this.#state;
     switch (offset) {
       case R.InterruptACK:
@@ -209,6 +212,12 @@ export class VirtioMmio implements BusDevice {
     words.fill(0, W.STATUS, W.QUEUES + model.queueSizes.length * Q.WORDS);
     words[W.EPOCH] = epoch;
     words[W.CONFIG_GENERATION] = generation;
+    // What a former driver has said of itself.
+    const { configWords } = this.#state;
+    const initial = new DataView(model.config.buffer, model.config.byteOffset);
+    for (const index of model.writableConfigWords ?? []) {
+      Atomics.store(configWords, index, initial.getInt32(index * 4, true));
+    }
   }
 
   /** First word of the selected queue, or -1 where there is no such queue. */
@@ -218,8 +227,19 @@ export class VirtioMmio implements BusDevice {
     return index < model.queueSizes.length ? this.#state.queueBase(index) : -1;
   }
 
+  /** The fields that drivers may write have 32 bits. */
+  #writeConfig(offset: number, value: number): void {
+    const { model, configWords } = this.#state;
+    if (model.writableConfigWords?.includes(offset / 4) === true)
+      Atomics.store(configWords, offset / 4, value);
+  }
+
   #readConfig(offset: number, size: number): number {
-    const { config } = this.#state;
+    const { config, configWords } = this.#state;
+    // Another thread may be writing it.
+    if (size === 4 && offset % 4 === 0 && offset + 4 <= config.length) {
+      return Atomics.load(configWords, offset / 4) >>> 0;
+    }
     let value = 0;
     // Beyond the end of the configuration space reads give zero.
     for (let byte = size - 1; byte >= 0; byte--) value = value * 256 + (config[offset + byte] ?? 0);

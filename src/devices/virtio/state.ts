@@ -23,6 +23,8 @@ export interface VirtioModel {
   readonly queueSizes: readonly number[];
   /** Initial content of the configuration space. */
   readonly config: Uint8Array;
+  /** Those of its 32-bit fields that the driver may write; none if left out. */
+  readonly writableConfigWords?: readonly number[];
 }
 
 /** Word indices. */
@@ -69,6 +71,8 @@ export class VirtioState {
   readonly lock: Lock;
   /** The configuration space. */
   readonly config: Uint8Array;
+  /** The same as 32-bit fields, which one thread may write while another reads them. */
+  readonly configWords: Int32Array;
   /** Bits 0..31 and 32..63 of what the device offers. */
   readonly features: readonly [number, number];
   readonly #interrupt: () => void;
@@ -84,6 +88,11 @@ export class VirtioState {
     this.#interrupt = interrupt;
     const configOffset = (W.QUEUES + model.queueSizes.length * Q.WORDS) * 4;
     this.config = new Uint8Array(words.buffer, words.byteOffset + configOffset, model.config.length);
+    this.configWords = new Int32Array(
+      words.buffer,
+      this.config.byteOffset,
+      Math.ceil(model.config.length / 4),
+    );
     const bits: [number, number] = [0, 0];
     for (const bit of [...model.features, ...TRANSPORT_FEATURES])
       bits[bit >> 5 === 0 ? 0 : 1] |= 1 << (bit & 31);

@@ -6,6 +6,7 @@ import type { MachineDescription } from "../../machine/description.ts";
 import { Machine } from "../../machine/machine.ts";
 import type { StopReport } from "../../machine/report.ts";
 import { ManagerError } from "../errors.ts";
+import { forwardedPorts } from "../forwarded-ports.ts";
 import { withAgent } from "../guest-access.ts";
 import { makePrivateDirectory } from "../paths.ts";
 import type { MonitorStats, MonitorStatus } from "../protocol.ts";
@@ -114,6 +115,7 @@ export class Monitor implements Controlled {
       definedAt: this.#parts.definedAt,
       cpus: this.#parts.definition.machine.cpus,
       memory: this.#parts.definition.machine.memory,
+      ports: forwardedPorts(this.#parts.definition.machine),
     };
   }
 
