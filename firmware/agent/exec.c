@@ -135,11 +135,10 @@ void serve_shutdown(struct connection *connection, struct reader *request)
 		return;
 	}
 	if (connection->under_init) {
-		long result = sys_kill(1, kind ? SIGNAL_REBOOT : SIGNAL_POWER_OFF);
-
-		if (result < 0)
-			not_started(&connection->outcome, result, "init cannot be told");
-		return;
+		/* First: init ends us with all others, maybe before we could say anything. */
+		port_send_exit(&connection->port, &connection->outcome);
+		sys_kill(1, kind ? SIGNAL_REBOOT : SIGNAL_POWER_OFF);
+		sys_exit(0);
 	}
 	struct command command = {.argv = kind ? reboot : poweroff, .argc = 1, .envp = environment, .cwd = ""};
 

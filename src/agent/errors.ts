@@ -1,6 +1,7 @@
 /** What can go wrong between a program and the agent in a guest. */
 import { TsvmError } from "../errors.ts";
 
+/** What kind of failure an {@link AgentError} is. */
 export type AgentErrorCode =
   /** Nobody in the guest takes connections at the agent's port. */
   | "ERR_AGENT_ABSENT"
@@ -55,6 +56,8 @@ export class CopyError extends AgentError {
   override name = "CopyError";
   /** The first thousand. */
   readonly problems: readonly CopyProblem[];
+  /** How many there were. */
+  readonly count: number;
   constructor(problems: readonly CopyProblem[], count: number) {
     const [first] = problems;
     const others = count === 1 ? "" : `, and ${count - 1} more`;
@@ -63,5 +66,6 @@ export class CopyError extends AgentError {
       `not copied: ${first!.path} (${first!.side === "guest" ? "in the guest" : "on the host"}: ${first!.code})${others}`,
     );
     this.problems = problems;
+    this.count = count;
   }
 }

@@ -39,7 +39,8 @@ async function run(): Promise<number> {
   const program = buildProgram(done);
   try {
     // A guest that is to boot need not wait for commands that it has nothing to do with.
-    if (own[0] !== "boot") (await import("./other-commands.ts")).addOtherCommands(program, done);
+    if (own[0] !== "boot")
+      (await import("./other-commands.ts")).addOtherCommands(program, done, guestCommand);
     applyStyle(program);
     await program.parseAsync(own, { from: "user" });
     return status;

@@ -19,6 +19,7 @@ import type {
   ExecOptions,
 } from "../agent/client.ts";
 import type { CopyResult } from "../agent/copy-to.ts";
+import type { AgentError } from "../agent/errors.ts";
 import type { GuestProcess } from "../agent/process.ts";
 import type { FilesInMemory } from "../agent/tree-source.ts";
 import type { WindowSize } from "../devices/virtio/console.ts";
@@ -426,7 +427,10 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
       // It tells tsvm's init, which ends what runs and closes the disk.
       void this.#agent()
         .then((agent) => agent.shutdown())
-        .catch(() => this.#life.end("stopped"));
+        .catch((error: unknown) => {
+          // It may be ended with all others before it has answered.
+          if ((error as AgentError).code !== "ERR_AGENT_LOST") this.#life.end("stopped");
+        });
     }
     clearTimeout(this.#shutdownTimer);
     this.#shutdownTimer = setTimeout(() => this.#life.end("stopped"), timeout).unref();

@@ -17,6 +17,7 @@ const NOT_SAID = [
   "bootEntry",
   "console",
   "acpi",
+  "agent",
   "uuid",
   "title",
   "description",

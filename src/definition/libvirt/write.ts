@@ -13,7 +13,7 @@ import { xml2js } from "./xml2js.ts";
 /** The format of every disk must be known. */
 export function writeLibvirt(definition: VmDefinition, problems: Problems): string {
   const { name, uuid, title, description, machine, restart } = definition;
-  tellUnsaid(definition, "libvirt's XML", ["command", "root", "bootEntry", "hugePages"], problems);
+  tellUnsaid(definition, "libvirt's XML", ["command", "root", "bootEntry", "hugePages", "agent"], problems);
   const { cpus, memory, kernel, disks = [], networks = [], hugePages, vsock, console, acpi } = machine;
   if (disks.length > 26) problems.error(`${disks.length} disks are more than there are letters`);
   const metadata = writeMetadata(definition);

@@ -140,6 +140,10 @@ const vmShape = {
   ),
   networks: about(z.array(network), "Network interfaces: eth0, eth1, …; none by default."),
   vsock: about(vsock, "Sockets between programs of the guest and unix sockets of the host."),
+  agent: about(
+    flag,
+    "Whether tsvm exec and tsvm cp get a way into the guest; by default they do in the background.",
+  ),
   root: about(
     z.enum(["disk", "bundled"]),
     "What the guest's root is: the first disk, or a throw-away copy of the bundled root file system.",

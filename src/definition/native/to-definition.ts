@@ -83,6 +83,7 @@ function toMachine(name: string, vm: NativeVm, file: (path: string) => string): 
     ...(disks === undefined ? {} : { disks: disks.map((disk) => toDisk(disk, file)) }),
     ...(networks === undefined ? {} : { networks: networks.map(readNetwork) }),
     ...(vsock === undefined ? {} : { vsock: toVsock(vsock, file) }),
+    ...(vm.agent === undefined ? {} : { agent: isTrue(vm.agent) }),
     ...given({ root, rootDevice, console }),
     ...(vm.acpi === undefined ? {} : { acpi: isTrue(vm.acpi) }),
     ...(command === undefined ? {} : { command: toCommand(command) }),

@@ -69,6 +69,7 @@ function toMachine(machine: MachineDescription, file: (path: string) => string):
     ...(disks === undefined ? {} : { disks: disks.map((disk) => toDisk(disk, file)) }),
     ...(networks === undefined ? {} : { networks: networks.map(writeNetwork) }),
     ...(vsock === undefined ? {} : { vsock: toVsock(vsock, file) }),
+    ...(machine.agent === undefined ? {} : { agent: machine.agent !== false }),
     ...given({ root, rootDevice, console, acpi }),
     ...(command === undefined ? {} : { command: toCommand(command) }),
   };
