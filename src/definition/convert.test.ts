@@ -5,7 +5,12 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { check, tool } from "../../test/support/needs.ts";
-import type { DiskDescription, MachineDescription, RateLimit } from "../machine/description.ts";
+import type {
+  BalloonDescription,
+  DiskDescription,
+  MachineDescription,
+  RateLimit,
+} from "../machine/description.ts";
 import { convertDefinitions, type TargetFormat } from "./convert.ts";
 import type { VmDefinition } from "./definition.ts";
 import { formatProblems } from "./problem.ts";
@@ -135,6 +140,16 @@ const size = {
   cpus: fc.integer({ min: 1, max: 254 }),
   memory: fc.integer({ min: 256, max: 2 ** 24 }).map((pages) => pages * 4096),
 };
+/** Of memory that is not reserved. */
+const balloon = fc.oneof(
+  fc.constant(false as const),
+  some<BalloonDescription>({
+    size: fc.integer({ min: 1, max: 256 }).map((pages) => pages * 4096),
+    reporting: fc.boolean(),
+    deflateOnOom: fc.boolean(),
+    statsInterval: fc.integer({ min: 0, max: 10_000 }),
+  }),
+);
 const ownKernel = {
   kernel: path,
   initrd: path,
@@ -143,6 +158,12 @@ const ownKernel = {
   console: fc.constantFrom("serial", "virtio"),
   acpi: fc.constant(false),
 };
+
+/** Reserved huge pages are not given up. */
+function ballooned({ balloon: made, ...machine }: MachineDescription): MachineDescription {
+  if (made === undefined || (made !== false && machine.hugePages === "hugetlb")) return machine;
+  return { ...machine, balloon: made };
+}
 
 function vm(
   machine: fc.Arbitrary<MachineDescription>,
@@ -166,9 +187,10 @@ describe("definitions in another format and back", () => {
           hugePages: fc.constantFrom("none", "transparent", "hugetlb"),
           acpi: fc.boolean(),
           rootDevice: fc.constant("/dev/vda1"),
+          balloon,
         } as never),
       )
-      .map(([required, more]) => ({ ...required, ...more }) as MachineDescription);
+      .map(([required, more]) => ballooned({ ...required, ...more }));
     const command = fc.record({
       ...size,
       command: fc.record({
@@ -210,9 +232,10 @@ describe("definitions in another format and back", () => {
           ...ownKernel,
           hugePages: fc.constant("hugetlb"),
           console: fc.constant("virtio"),
+          balloon,
         } as never),
       )
-      .map(([required, more]) => ({ ...required, ...more }) as MachineDescription);
+      .map(([required, more]) => ballooned({ ...required, ...more }));
     await fc.assert(
       fc.asyncProperty(vm(kernel, management), async (definition) => {
         const [back] = await thereAndBack([explicit(definition)], "libvirt");
@@ -248,6 +271,15 @@ describe("definitions in another format and back", () => {
       append: fc.constantFrom("quiet", 'a="b  c" d'),
       rootDevice: fc.constantFrom("/dev/vda", "PARTUUID=1234", "/dev/vda3"),
       disks: fc.uniqueArray(drive, { selector: (made) => made.path, minLength: 1, maxLength: 3 }),
+      balloon: fc
+        .tuple(
+          fc.record({ size: fc.constantFrom(0, 2 ** 20), deflateOnOom: fc.boolean() }),
+          some<Pick<BalloonDescription, "reporting" | "statsInterval">>({
+            reporting: fc.boolean(),
+            statsInterval: fc.integer({ min: 0, max: 100 }),
+          }),
+        )
+        .map(([required, more]) => ({ ...required, ...more })),
     });
     await fc.assert(
       fc.asyncProperty(vm(machine, fc.constant({})), async (definition) => {

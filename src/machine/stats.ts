@@ -2,6 +2,7 @@
 import { fstatSync } from "node:fs";
 import { BlkCounters, type DiskCounts } from "../devices/virtio/blk-counters.ts";
 import { netCounters, type NetCounts } from "../devices/virtio/net/net-counters.ts";
+import { balloonStats, type BalloonStats } from "./balloon.ts";
 import type { Assembly } from "./assemble.ts";
 import { monotonicNow } from "./clock.ts";
 import type { ExitCounts } from "./control.ts";
@@ -43,6 +44,8 @@ export interface MachineStats {
   readonly memory: MemoryUse;
   readonly disks: readonly DiskStats[];
   readonly networks: readonly NetworkStats[];
+  /** Undefined in a machine without one. */
+  readonly balloon: BalloonStats | undefined;
   readonly exits: ExitCounts;
 }
 
@@ -65,6 +68,7 @@ export function machineStats({ control, plan, vcpus }: Assembly): MachineStats {
         ? [{ name: backend.name, ...netCounters(plan.shared, backend.counters.offset).counts }]
         : [],
     ),
+    balloon: balloonStats(plan),
     exits: control.exits,
   };
 }

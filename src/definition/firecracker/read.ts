@@ -8,6 +8,7 @@ import { NAME } from "../names.ts";
 import { explainIssues } from "../native/explain.ts";
 import type { Problems } from "../problems.ts";
 import { parseTree, type Tree } from "../tree/parse-tree.ts";
+import { readBalloon } from "./balloon.ts";
 import { readRateLimits } from "./rate-limits.ts";
 import { configSchema, type FirecrackerConfig, type FirecrackerDrive } from "./schema.ts";
 
@@ -26,7 +27,6 @@ const LACKING = {
 } as const;
 /** What it would not. */
 const LEFT_OUT = {
-  balloon: "tsvm has no memory balloon yet",
   logger: "tsvm tells its errors on stderr",
   metrics: "tsvm has figures of its own (--json)",
   serial: "tsvm shows the console itself",
@@ -54,6 +54,7 @@ function placeOf([key, index]: readonly (string | number)[]): readonly PropertyK
   if (key === "cpus") return ["machine-config", "vcpu_count"];
   if (key === "memory") return ["machine-config", "mem_size_mib"];
   if (key === "disks") return index === undefined ? ["drives"] : ["drives", index, "path_on_host"];
+  if (key === "balloon") return ["balloon"];
   if (key === "kernel") return ["boot-source", "kernel_image_path"];
   if (key === "initrd") return ["boot-source", "initrd_path"];
   return ["boot-source"];
@@ -75,6 +76,12 @@ function tellLess(config: FirecrackerConfig, tree: Tree, problems: Problems): vo
     problems.lacking(
       `cpu_template: tsvm shows the guest the host's processor, not ${cpu_template}`,
       at("cpu_template"),
+    );
+  }
+  if (config.balloon?.free_page_hinting === true) {
+    problems.warning(
+      "free_page_hinting: tsvm does not ask for hints",
+      tree.atKey(["balloon", "free_page_hinting"]),
     );
   }
   if (track_dirty_pages === true) {
@@ -114,6 +121,7 @@ function toMachine(config: FirecrackerConfig, tree: Tree, problems: Problems): M
     cpus: vcpu_count,
     memory: mem_size_mib * MiB,
     ...(huge_pages === "2M" ? { hugePages: "hugetlb" } : {}),
+    ...(config.balloon === undefined ? {} : { balloon: readBalloon(config.balloon) }),
     kernel: source.resolve(kernel_image_path),
     ...(initrd_path === undefined ? {} : { initrd: source.resolve(initrd_path) }),
     ...given({ append: split.append, rootDevice }),

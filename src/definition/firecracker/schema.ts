@@ -29,6 +29,14 @@ const drive = object({
   socket: anything,
 });
 
+const balloon = object({
+  amount_mib: whole,
+  deflate_on_oom: z.boolean(),
+  stats_polling_interval_s: z.optional(whole),
+  free_page_hinting: z.optional(z.boolean()),
+  free_page_reporting: z.optional(z.boolean()),
+});
+
 export const configSchema = object({
   "boot-source": object({
     kernel_image_path: path,
@@ -50,7 +58,7 @@ export const configSchema = object({
   ),
   "network-interfaces": anything,
   vsock: anything,
-  balloon: anything,
+  balloon: z.optional(balloon),
   "cpu-config": anything,
   "mmds-config": anything,
   "memory-hotplug": anything,

@@ -4,6 +4,7 @@ import type { VmDefinition } from "../definition.ts";
 import { joinCommandLine } from "../kernel-parameters.ts";
 import type { Problems } from "../problems.ts";
 import { tellUnsaid } from "../unsaid.ts";
+import { writeBalloon } from "./balloon.ts";
 import { writeBucket } from "./rate-limits.ts";
 import type { FirecrackerConfig, FirecrackerDrive } from "./schema.ts";
 
@@ -28,7 +29,7 @@ const MOST_CPUS = 32;
 /** The format of every disk must be known. */
 export function writeFirecracker(definition: VmDefinition, problems: Problems): string {
   const { machine } = definition;
-  const { cpus, memory, kernel, initrd, disks = [], hugePages } = machine;
+  const { cpus, memory, kernel, initrd, disks = [], hugePages, balloon } = machine;
   tellUnsaid(definition, FORMAT, NOT_SAID, problems);
   if (hugePages === "transparent")
     problems.lacking(`hugePages: ${FORMAT} has no transparent ones`, { element: "hugePages" });
@@ -54,6 +55,7 @@ export function writeFirecracker(definition: VmDefinition, problems: Problems): 
       mem_size_mib: Math.ceil(memory / MiB),
       ...(hugePages === "hugetlb" ? { huge_pages: "2M" } : {}),
     },
+    ...(balloon === undefined || balloon === false ? {} : { balloon: writeBalloon(balloon, problems) }),
     // A machine of tsvm has one in any case.
     entropy: {},
   };

@@ -1,6 +1,7 @@
 /** The devices element: disks and consoles, and what tsvm says to all the rest. */
-import type { DiskDescription } from "../../machine/description.ts";
+import type { BalloonDescription, DiskDescription } from "../../machine/description.ts";
 import type { Place, Problems } from "../problems.ts";
+import { readBalloon } from "./balloon.ts";
 import { readCharacterDevices } from "./character-devices.ts";
 import { readDisks } from "./disks.ts";
 import type { XmlElement } from "./xml-element.ts";
@@ -10,18 +11,19 @@ export interface Devices {
   /** Where each disk stands in the file. */
   readonly places: readonly Place[];
   readonly console: "virtio" | undefined;
+  readonly balloon: BalloonDescription | false | undefined;
 }
 
 export function readDevices(domain: XmlElement, problems: Problems): Devices {
   const devices = domain.one("devices");
-  if (devices === undefined) return { disks: [], places: [], console: undefined };
+  if (devices === undefined) return { disks: [], places: [], console: undefined, balloon: undefined };
   // The program that runs the machine: here that is tsvm.
   devices.skip("emulator");
   const disks = readDisks(devices, problems);
   const console = readCharacterDevices(devices, problems);
   readControllers(devices, problems);
   readRng(devices, problems);
-  readBalloon(devices, problems);
+  const balloon = readBalloon(devices, problems);
   readWatchdog(devices, problems);
   for (const [name, reason] of Object.entries(COSMETIC)) {
     tellOnce(devices.all(name), reason, problems);
@@ -33,7 +35,7 @@ export function readDevices(domain: XmlElement, problems: Problems): Devices {
       problems.lacking(`<${name}${model}>: ${reason}`, element.place);
     }
   }
-  return { disks: disks.map(({ disk }) => disk), places: disks.map(({ place }) => place), console };
+  return { disks: disks.map(({ disk }) => disk), places: disks.map(({ place }) => place), console, balloon };
 }
 
 /** Devices without which the guest is the same guest, only with less to look at or to type on. */
@@ -127,16 +129,6 @@ function readRng(devices: XmlElement, problems: Problems): void {
       `<backend>: random numbers come from the host's kernel, not from ${file === "" ? kind : file}`,
       backend!.place,
     );
-  }
-}
-
-/** libvirt always writes one. Nobody can ask the guest for memory back; it starts with the same. */
-function readBalloon(devices: XmlElement, problems: Problems): void {
-  for (const balloon of devices.all("memballoon")) {
-    const model = balloon.attribute("model");
-    balloon.skipContent();
-    if (model !== "none")
-      problems.warning("<memballoon>: left out, as tsvm has no memory balloon yet", balloon.place);
   }
 }
 
