@@ -17,11 +17,13 @@ export {
   type StopReport,
   type Timeline,
 } from "./machine/report.ts";
+export { BalloonError, type BalloonStats, type GuestMemoryStats } from "./machine/balloon.ts";
 export type { CpuTime, DiskStats, MachineStats, MemoryUse, NetworkStats } from "./machine/stats.ts";
 export { MachineEndedError, MachineStateError, MachineTimeoutError } from "./machine/errors.ts";
 export type { WindowSize } from "./devices/virtio/console.ts";
 export { DescriptionError } from "./machine/description.ts";
 export type {
+  BalloonDescription,
   CommandDescription,
   DiskDescription,
   MachineDescription,

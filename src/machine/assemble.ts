@@ -6,6 +6,10 @@ import { AcpiPower } from "../devices/acpi-power.ts";
 import { Cmos } from "../devices/cmos.ts";
 import { Counters } from "../devices/counters.ts";
 import { Serial } from "../devices/serial.ts";
+import { BALLOON_COUNTERS } from "../devices/virtio/balloon/balloon-counters.ts";
+import { balloonModel } from "../devices/virtio/balloon/balloon.ts";
+import { GuestStatistics } from "../devices/virtio/balloon/guest-statistics.ts";
+import { PAGE } from "../devices/virtio/balloon/page-runs.ts";
 import { BlkCounters } from "../devices/virtio/blk-counters.ts";
 import { blkModel } from "../devices/virtio/blk.ts";
 import { consoleModel, type WindowSize } from "../devices/virtio/console.ts";
@@ -103,6 +107,7 @@ export function assemble(
   if (vsock !== undefined) requests.push(vsockRequest(vsock, layout));
   if (pipes.virtio !== undefined) requests.push(consoleRequest(pipes.virtio, windowSize));
   requests.push({ model: rngModel(), backend: { type: "rng" } });
+  if (machine.balloon !== undefined) requests.push(balloonRequest(machine.balloon, layout));
 
   const eventFd = (): number => {
     const fd = createEventFd();
@@ -219,6 +224,21 @@ function networkRequest({ model, ...network }: OpenNetwork, layout: SharedLayout
 function vsockRequest({ model, cid, listenFd, portPath }: OpenVsock, layout: SharedLayout): DeviceRequest {
   const counters = layout.add(Counters.bytes(VSOCK_COUNTERS));
   return { model, backend: { type: "vsock", cid, listenFd, portPath, counters } };
+}
+
+function balloonRequest(
+  { size, reporting, deflateOnOom, statsInterval }: NonNullable<ResolvedMachine["balloon"]>,
+  layout: SharedLayout,
+): DeviceRequest {
+  return {
+    model: balloonModel({ pages: Math.floor(size / PAGE), reporting, deflateOnOom }),
+    backend: {
+      type: "balloon",
+      statsInterval: statsInterval === undefined ? undefined : statsInterval * 1000,
+      counters: layout.add(Counters.bytes(BALLOON_COUNTERS)),
+      statistics: layout.add(GuestStatistics.BYTES),
+    },
+  };
 }
 
 function connectDevice(

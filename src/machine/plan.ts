@@ -56,8 +56,22 @@ export interface VsockBackendPlan {
   readonly counters: SharedRange;
 }
 
+export interface BalloonBackendPlan {
+  readonly type: "balloon";
+  /** ms between two questions for the guest's figures; 0: none, undefined: whoever wants to know asks. */
+  readonly statsInterval: number | undefined;
+  /** Of BalloonCounters, and of GuestStatistics. */
+  readonly counters: SharedRange;
+  readonly statistics: SharedRange;
+}
+
 export type VirtioBackendPlan =
-  { readonly type: "rng" } | BlkBackendPlan | ConsoleBackendPlan | NetBackendPlan | VsockBackendPlan;
+  | { readonly type: "rng" }
+  | BlkBackendPlan
+  | ConsoleBackendPlan
+  | NetBackendPlan
+  | VsockBackendPlan
+  | BalloonBackendPlan;
 
 export interface VirtioPlan {
   readonly model: VirtioModel;

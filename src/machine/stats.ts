@@ -3,6 +3,7 @@ import { fstatSync } from "node:fs";
 import { BlkCounters, type DiskCounts } from "../devices/virtio/blk-counters.ts";
 import { netCounters, type NetCounts } from "../devices/virtio/net/net-counters.ts";
 import { vsockCounters, type VsockCounts } from "../devices/virtio/vsock/vsock-counters.ts";
+import { balloonStats, type BalloonStats } from "./balloon.ts";
 import type { Assembly } from "./assemble.ts";
 import { monotonicNow } from "./clock.ts";
 import type { ExitCounts } from "./control.ts";
@@ -47,6 +48,8 @@ export interface MachineStats {
   readonly networks: readonly NetworkStats[];
   /** Undefined where the machine has no vsock device. */
   readonly vsock: VsockCounts | undefined;
+  /** Undefined in a machine without one. */
+  readonly balloon: BalloonStats | undefined;
   readonly exits: ExitCounts;
 }
 
@@ -70,6 +73,7 @@ export function machineStats({ control, plan, vcpus }: Assembly): MachineStats {
         : [],
     ),
     vsock: vsockCounts(plan),
+    balloon: balloonStats(plan),
     exits: control.exits,
   };
 }

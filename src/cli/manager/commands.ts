@@ -1,4 +1,5 @@
 /** All commands of the manager, as one piece of the program: more pieces would make every command read more files. */
+export { balloonCommand } from "./balloon-command.ts";
 export { bootDetached } from "./boot-detached.ts";
 export { consoleCommand } from "./console-command.ts";
 export { eventsCommand } from "./events-command.ts";

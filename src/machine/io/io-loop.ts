@@ -7,6 +7,7 @@ import { ControlBlock } from "../control.ts";
 import { serialOf, virtioStateOf } from "../devices.ts";
 import { ring } from "../doorbell.ts";
 import type { MachinePlan, VirtioPlan } from "../plan.ts";
+import { buildBalloon } from "./balloon.ts";
 import { buildConsole } from "./console.ts";
 import type { IoContext, IoDevice } from "./device.ts";
 import { Disks } from "./disks.ts";
@@ -54,6 +55,8 @@ function buildDevice(context: IoContext, plan: VirtioPlan, state: VirtioState, d
       return buildNet(context, state, plan, backend);
     case "vsock":
       return buildVsock(context, state, plan, backend);
+    case "balloon":
+      return buildBalloon(context, state, plan, backend);
   }
 }
 

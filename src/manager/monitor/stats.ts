@@ -15,5 +15,7 @@ export function monitorStats(description: MachineDescription, machine: Machine |
     cpus: description.cpus,
     exits: { ...used?.exits },
     disks: used?.disks ?? null,
+    networks: used?.networks ?? null,
+    balloon: used?.balloon ?? null,
   };
 }
