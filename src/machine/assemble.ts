@@ -13,6 +13,7 @@ import { PAGE } from "../devices/virtio/balloon/page-runs.ts";
 import { BlkCounters } from "../devices/virtio/blk-counters.ts";
 import { blkModel } from "../devices/virtio/blk.ts";
 import { consoleModel, type WindowSize } from "../devices/virtio/console.ts";
+import { ACTIVITY_COUNTERS, CONSOLE_COUNTERS, ENTROPY_COUNTERS } from "../devices/virtio/device-counters.ts";
 import { R } from "../devices/virtio/mmio.ts";
 import { NET_COUNTERS } from "../devices/virtio/net/net-counters.ts";
 import { rngModel } from "../devices/virtio/rng.ts";
@@ -105,8 +106,11 @@ export function assemble(
   const requests: DeviceRequest[] = machine.disks.map((disk) => diskRequest(disk, layout, cleanup, warnings));
   for (const network of networks) requests.push(networkRequest(network, layout));
   if (vsock !== undefined) requests.push(vsockRequest(vsock, layout));
-  if (pipes.virtio !== undefined) requests.push(consoleRequest(pipes.virtio, windowSize));
-  requests.push({ model: rngModel(), backend: { type: "rng" } });
+  if (pipes.virtio !== undefined) requests.push(consoleRequest(pipes.virtio, windowSize, layout));
+  requests.push({
+    model: rngModel(),
+    backend: { type: "rng", counters: layout.add(Counters.bytes(ENTROPY_COUNTERS)) },
+  });
   if (machine.balloon !== undefined) requests.push(balloonRequest(machine.balloon, layout));
 
   const eventFd = (): number => {
@@ -188,12 +192,17 @@ function createPipes({ virtioConsole }: ResolvedMachine, cleanup: Cleanup): Mach
   };
 }
 
-function consoleRequest(pipes: NonNullable<MachinePipes["virtio"]>, size: WindowSize): DeviceRequest {
+function consoleRequest(
+  pipes: NonNullable<MachinePipes["virtio"]>,
+  size: WindowSize,
+  layout: SharedLayout,
+): DeviceRequest {
+  const counters = layout.add(Counters.bytes(CONSOLE_COUNTERS));
   const ports = [
     { name: "", inputFd: pipes.input.fd, outputFd: pipes.output.fd },
     { name: CONTROL_PORT_NAME, inputFd: pipes.controlInput.fd, outputFd: pipes.controlOutput.fd },
   ];
-  return { model: consoleModel(ports.length, size), backend: { type: "console", ports, size } };
+  return { model: consoleModel(ports.length, size), backend: { type: "console", ports, size, counters } };
 }
 
 function window({ base, irq }: VirtioPlan): { base: number; size: number; irq: number } {
@@ -266,6 +275,7 @@ function connectDevice(
     irqFd,
     wakeFd: eventFd(),
     notifyFds,
+    activity: layout.add(Counters.bytes(ACTIVITY_COUNTERS)),
     backend,
   };
 }

@@ -28,8 +28,16 @@ export interface BlkBackendPlan {
   readonly counters: SharedRange;
 }
 
+export interface EntropyBackendPlan {
+  readonly type: "rng";
+  /** Of EntropyCounters. */
+  readonly counters: SharedRange;
+}
+
 export interface ConsoleBackendPlan {
   readonly type: "console";
+  /** Of ConsoleCounters. */
+  readonly counters: SharedRange;
   readonly ports: readonly ConsolePort[];
   readonly size: WindowSize;
 }
@@ -66,7 +74,7 @@ export interface BalloonBackendPlan {
 }
 
 export type VirtioBackendPlan =
-  | { readonly type: "rng" }
+  | EntropyBackendPlan
   | BlkBackendPlan
   | ConsoleBackendPlan
   | NetBackendPlan
@@ -85,6 +93,8 @@ export interface VirtioPlan {
   readonly wakeFd: number;
   /** ioeventfd of each queue. */
   readonly notifyFds: readonly number[];
+  /** Of ActivityCounters. */
+  readonly activity: SharedRange;
   readonly backend: VirtioBackendPlan;
 }
 

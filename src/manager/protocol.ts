@@ -5,7 +5,9 @@
  */
 import type { ExitRecord, VmState } from "./record.ts";
 import type { BalloonStats } from "../machine/balloon.ts";
-import type { DiskStats, NetworkStats } from "../machine/stats.ts";
+import type { ConsoleCounts, EntropyCounts } from "../devices/virtio/device-counters.ts";
+import type { VsockCounts } from "../devices/virtio/vsock/vsock-counters.ts";
+import type { DeviceStats, DiskStats, NetworkStats } from "../machine/stats.ts";
 
 /** Raised when a client of this version could misunderstand a monitor of the next. */
 export const PROTOCOL = 1;
@@ -101,4 +103,14 @@ export interface MonitorStats {
   /** One for each network, in the order eth0, eth1, … */
   readonly networks: readonly NetworkStats[] | null;
   readonly balloon: BalloonStats | null;
+  readonly vsock: VsockCounts | null;
+  readonly console: ConsoleCounts | null;
+  readonly entropy: EntropyCounts | null;
+  /** All virtio devices. */
+  readonly devices: readonly DeviceStats[] | null;
+  /** ms since the guest's first instruction. */
+  readonly uptime: number | null;
+  /** ms that the thread of each processor, and that of the devices, have computed. */
+  readonly vcpuTimes: readonly number[] | null;
+  readonly ioCpuTime: number | null;
 }

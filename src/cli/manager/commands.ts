@@ -16,6 +16,7 @@ export {
   waitCommand,
 } from "./lifecycle-commands.ts";
 export { logsCommand } from "./logs-command.ts";
+export { metricsCommand } from "./metrics-command.ts";
 export { psCommand } from "./ps-command.ts";
 export { statsCommand } from "./stats-command.ts";
 export { storeDefinitions } from "./store-definitions.ts";

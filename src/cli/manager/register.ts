@@ -123,6 +123,11 @@ function addListings(program: Command, done: Done): void {
       const { statsCommand } = await load();
       await statsCommand(names, flags);
     });
+  verb(program, "metrics [name...]", "print what VMs use and do, in Prometheus' text format").action(
+    async (names: string[]) => {
+      await (await load()).metricsCommand(names);
+    },
+  );
   addFormats(verb(program, "events [name...]", "show what happens to VMs, from now on"))
     .option("--since <time>", "from this time on: 10m ago, or 2026-01-31T12:00:00Z")
     .option("--no-follow", "only what has happened so far")

@@ -60,6 +60,13 @@ const LISTING: Listing<VmStats> = {
       "disks",
       "networks",
       "balloon",
+      "vsock",
+      "console",
+      "entropy",
+      "devices",
+      "uptime",
+      "vcpuTimes",
+      "ioCpuTime",
     ],
   ],
 };

@@ -17,5 +17,12 @@ export function monitorStats(description: MachineDescription, machine: Machine |
     disks: used?.disks ?? null,
     networks: used?.networks ?? null,
     balloon: used?.balloon ?? null,
+    vsock: used?.vsock ?? null,
+    console: used?.console ?? null,
+    entropy: used?.entropy ?? null,
+    devices: used?.devices ?? null,
+    uptime: used?.uptime ?? null,
+    vcpuTimes: used?.cpuTime.vcpus ?? null,
+    ioCpuTime: used?.cpuTime.io ?? null,
   };
 }
