@@ -56,6 +56,7 @@ export type { CopyResult } from "./agent/copy-to.ts";
 export { GuestProcess, type ExecExit, type ExecOutput, type OutputOptions } from "./agent/process.ts";
 export type { CommandUsage } from "./agent/protocol.ts";
 export type { FilesInMemory } from "./agent/tree-source.ts";
+export { sandbox, type SandboxOptions, type SandboxResult } from "./sandbox/sandbox.ts";
 export { GuestProtocolError, type CommandExit } from "./machine/guest-init.ts";
 export {
   BootFileError,

@@ -29,7 +29,7 @@ function checkBoolean(where: string, value: unknown): void {
   if (typeof value !== "boolean") throw new ArgumentError(where, value, "true or false");
 }
 
-function checkEnvironment(where: string, value: unknown): void {
+export function checkEnvironment(where: string, value: unknown): void {
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new ArgumentError(where, value, "an object of texts");
   for (const [name, text] of Object.entries(value)) {
