@@ -51,6 +51,7 @@ async function main() {
     "kvm/guest-memory.ts": "GuestMemory",
     "devices/virtio/blk.ts": "VirtioBlk, blkModel",
     "devices/testing/driver.ts": "Rig",
+    "machine/clock.ts": "monotonicNow",
   });
   const { openDisk, buildDisk, ExtentList, IoVector, allocateNative, preadv, pwritev } = parts;
   const arena = allocateNative(MIB);

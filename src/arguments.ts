@@ -82,6 +82,11 @@ export function checkWorkerCount(where: string, value: unknown): void {
   throw new ArgumentError(where, value, `a number of threads from 0 to ${MOST_WORKERS}`);
 }
 
+export function checkBalloonSize(where: string, value: unknown, memory: number): void {
+  if (isWhole(value, 0, memory)) return;
+  throw new ArgumentError(where, value, `a number of bytes from 0 to the ${memory} of the machine`);
+}
+
 export function checkPath(where: string, value: unknown): void {
   if (typeof value === "string" && !value.includes("\0")) return;
   throw new ArgumentError(where, value, "the path of a file");

@@ -17,11 +17,22 @@ export {
   type StopReport,
   type Timeline,
 } from "./machine/report.ts";
-export type { CpuTime, DiskStats, MachineStats, MemoryUse, NetworkStats } from "./machine/stats.ts";
+export { BalloonError, type BalloonStats, type GuestMemoryStats } from "./machine/balloon.ts";
+export type { ActivityCounts, ConsoleCounts, EntropyCounts } from "./devices/virtio/device-counters.ts";
+export type { LatencyCounts } from "./devices/histogram.ts";
+export type {
+  CpuTime,
+  DeviceStats,
+  DiskStats,
+  MachineStats,
+  MemoryUse,
+  NetworkStats,
+} from "./machine/stats.ts";
 export { MachineEndedError, MachineStateError, MachineTimeoutError } from "./machine/errors.ts";
 export type { WindowSize } from "./devices/virtio/console.ts";
 export { DescriptionError } from "./machine/description.ts";
 export type {
+  BalloonDescription,
   CommandDescription,
   DiskDescription,
   MachineDescription,

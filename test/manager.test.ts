@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
+import { parseExposition } from "../src/manager/testing/parse-exposition.ts";
 import { KVM, suite } from "./support/needs.ts";
 import { scratch } from "./support/scratch.ts";
 import {
@@ -262,6 +263,57 @@ suite("a VM in the background", [KVM], () => {
     expect(inspected!.definition).toMatchObject({ kind: "vm", name: "a", machine: { cpus: 1 } });
     expect(statSync(inspected!.socket).mode & 0o777).toBe(0o600);
     expect(statSync(join(manager.state, "run")).mode & 0o777).toBe(0o700);
+  });
+
+  test("is asked for memory by its balloon", async () => {
+    await manager.define({ a: { code: IDLE, balloon: { size: "1M" } }, b: { code: IDLE, balloon: false } });
+    await run(["start", "a", "b"]);
+    const target = async (): Promise<number> => {
+      const { stdout } = await run(["stats", "--no-stream", "--json", "a"]);
+      const [stats] = JSON.parse(stdout) as [{ balloon: { target: number; actual: number } }];
+      expect(stats.balloon.actual).toBe(0);
+      return stats.balloon.target;
+    };
+    expect(await target()).toBe(2 ** 20);
+    expect(await run(["balloon", "a", "4M"])).toMatchObject({ status: 0, stdout: "a\n", stderr: "" });
+    expect(await target()).toBe(4 * 2 ** 20);
+    const tooMuch = await run(["balloon", "a", "17M"]);
+    expect(tooMuch.status).toBe(125);
+    expect(tooMuch.stderr).toContain(
+      "17825792 is not a number of bytes from 0 to the 16777216 of the machine",
+    );
+    const none = await run(["balloon", "b", "1M"]);
+    expect(none.status).toBe(125);
+    expect(none.stderr).toMatch(/^tsvm: the machine has no balloon\n/);
+  });
+
+  test("shows metrics, and that it does not run", async () => {
+    await manager.define({ a: { code: IDLE, balloon: true }, b: { code: IDLE }, c: { code: IDLE } });
+    await run(["start", "a", "b"]);
+    const { stdout, stderr, status } = await run(["metrics"]);
+    expect({ stderr, status }).toEqual({ stderr: "", status: 0 });
+    const families = parseExposition(stdout);
+    const up = families.get("tsvm_vm_up")!.samples.map(({ labels, value }) => [labels.vm, value]);
+    expect(up).toEqual([
+      ["a", 1],
+      ["b", 1],
+      ["c", 0],
+    ]);
+    const of = (name: string): unknown[] => families.get(name)!.samples.map(({ labels }) => labels);
+    expect(of("tsvm_device_interrupts_total")).toEqual([
+      { vm: "a", device: "entropy" },
+      { vm: "a", device: "balloon" },
+      { vm: "b", device: "entropy" },
+    ]);
+    expect(families.get("tsvm_vm_memory_bytes")!.samples.map(({ value }) => value)).toEqual([
+      2 ** 24,
+      2 ** 24,
+    ]);
+    await run(["kill", "b"]);
+    expect((await run(["metrics", "b"])).stdout).toBe(
+      '# HELP tsvm_vm_up Whether the VM runs and its monitor answers.\n# TYPE tsvm_vm_up gauge\ntsvm_vm_up{vm="b"} 0\n',
+    );
+    expect((await run(["metrics", "nobody"])).stderr).toContain('there is no VM "nobody"');
   });
 
   test("starts with those that it depends on, stops before them, and goes by its file", async () => {

@@ -5,7 +5,7 @@
 
 enum {
 	/* The host sends its request without waiting for the hello. */
-	REQUEST_WAIT_MS = 30000,
+	REQUEST_WAIT_MS = 60000,
 	CLOSE_WAIT_MS = 5000,
 };
 

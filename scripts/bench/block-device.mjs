@@ -15,14 +15,14 @@ export class BlockDeviceBench {
 
   /** `parts` are the classes; `length` is the size of each request in bytes, `depth` how many there are at a time. */
   constructor(parts, disk, { length, depth, write }) {
-    const { Rig, VirtioBlk, blkModel, GuestMemory, IoEngine } = parts;
+    const { Rig, VirtioBlk, blkModel, GuestMemory, IoEngine, monotonicNow: now } = parts;
     this.memory = GuestMemory.create(16 * 2 ** 20);
     this.#engine = IoEngine.create();
     this.#rig = new Rig(
       blkModel({ size: disk.size, readOnly: false }),
       this.memory,
       (state) =>
-        new VirtioBlk(state, this.memory, disk, { readOnly: false, serial: "", engine: this.#engine }),
+        new VirtioBlk(state, this.memory, disk, { readOnly: false, serial: "", engine: this.#engine, now }),
     );
     this.#queue = this.#rig.bringUp()[0];
     this.#slots = Array.from({ length: depth }, (_, slot) => {

@@ -17,7 +17,8 @@ export interface OpenOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const DEFAULT_TIMEOUT_MS = 30_000;
+/** Of a guest in which a hundred commands run on one processor, new ones have to wait. */
+const DEFAULT_TIMEOUT_MS = 120_000;
 
 export class AgentConnection {
   readonly #socket: Duplex;

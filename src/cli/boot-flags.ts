@@ -1,5 +1,6 @@
 /** The options of `tsvm boot`, and what more than one way to boot makes of them. */
 import type { CommandDescription, MachineDescription } from "../machine/description.ts";
+import { parseBalloon } from "./balloon-values.ts";
 import { CONSOLES, HUGE_PAGES } from "./choices.ts";
 import { UsageError } from "./errors.ts";
 import { oneOf, parseCount, parseMemory } from "./values.ts";
@@ -14,6 +15,7 @@ export interface BootFlags {
   net: string[];
   publish: string[];
   vsock?: string;
+  balloon?: string;
   append: string[];
   cpus?: string;
   memory?: string;
@@ -34,12 +36,13 @@ export interface BootFlags {
   debug?: boolean;
 }
 
-/** Processors and memory, as far as the flags say. Throws UsageError. */
-export function sizeFlags({ cpus, memory, hugePages }: BootFlags): Partial<MachineDescription> {
+/** Processors, memory and balloon, as far as the flags say. Throws UsageError. */
+export function sizeFlags({ cpus, memory, hugePages, balloon }: BootFlags): Partial<MachineDescription> {
   return {
     ...(cpus === undefined ? {} : { cpus: parseCount("--cpus", cpus, 1) }),
     ...(memory === undefined ? {} : { memory: parseMemory("--memory", memory) }),
     ...(hugePages === undefined ? {} : { hugePages: parseHugePages(hugePages) }),
+    ...(balloon === undefined ? {} : { balloon: parseBalloon(balloon) }),
   };
 }
 

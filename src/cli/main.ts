@@ -98,6 +98,10 @@ function buildProgram(done: (status: number) => void): Command {
         HUGE_PAGES,
       ),
     )
+    .option(
+      "--balloon <size>",
+      "memory that the guest is to give up, or on or off: SIZE[,no-reporting][,no-deflate-on-oom][,stats=TIME]",
+    )
     .addOption(
       new Option("--console <kind>", "console of a guest that boots by itself (virtio: hvc0)").choices(
         CONSOLES,

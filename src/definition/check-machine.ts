@@ -49,6 +49,21 @@ export function checkMachine(
   } else if (memory % PAGE !== 0) {
     problems.error(`memory: ${memory} bytes are no multiple of the 4096-byte page`, at("memory"));
   }
+  if (machine.balloon !== undefined && machine.balloon !== false) {
+    const { size = 0 } = machine.balloon;
+    if (machine.hugePages === "hugetlb") {
+      problems.error(
+        "balloon: memory of reserved huge pages (hugetlb) cannot be given back",
+        at("balloon"),
+        "leave the balloon out, or take transparent huge pages",
+      );
+    } else if (size > memory) {
+      problems.error(
+        `balloon: ${formatSize(size)} are more than the ${formatSize(memory)} of the machine`,
+        at("balloon"),
+      );
+    }
+  }
   if (kernel !== undefined) problems.names("kernel", kernel, at("kernel"));
   if (initrd !== undefined) problems.names("initrd", initrd, at("initrd"));
   for (const [index, { path }] of disks.entries()) {

@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { check, tool } from "../../test/support/needs.ts";
 import type {
+  BalloonDescription,
   DiskDescription,
   MachineDescription,
   NetworkDescription,
@@ -193,6 +194,16 @@ const size = {
   cpus: fc.integer({ min: 1, max: 254 }),
   memory: fc.integer({ min: 256, max: 2 ** 24 }).map((pages) => pages * 4096),
 };
+/** Of memory that is not reserved. */
+const balloon = fc.oneof(
+  fc.constant(false as const),
+  some<BalloonDescription>({
+    size: fc.integer({ min: 1, max: 256 }).map((pages) => pages * 4096),
+    reporting: fc.boolean(),
+    deflateOnOom: fc.boolean(),
+    statsInterval: fc.integer({ min: 0, max: 10_000 }),
+  }),
+);
 const ownKernel = {
   kernel: path,
   initrd: path,
@@ -201,6 +212,12 @@ const ownKernel = {
   console: fc.constantFrom("serial", "virtio"),
   acpi: fc.constant(false),
 };
+
+/** Reserved huge pages are not given up. */
+function ballooned({ balloon: made, ...machine }: MachineDescription): MachineDescription {
+  if (made === undefined || (made !== false && machine.hugePages === "hugetlb")) return machine;
+  return { ...machine, balloon: made };
+}
 
 function vm(
   machine: fc.Arbitrary<MachineDescription>,
@@ -234,9 +251,10 @@ describe("definitions in another format and back", () => {
             { address: fc.constant("10.1.2.3/8") },
           ),
           vsock: some<VsockDescription>({ cid: contextId, path } as never),
+          balloon,
         } as never),
       )
-      .map(([required, more]) => ({ ...required, ...more }) as MachineDescription);
+      .map(([required, more]) => ballooned({ ...required, ...more }));
     const command = fc.record({
       ...size,
       command: fc.record({
@@ -290,9 +308,10 @@ describe("definitions in another format and back", () => {
             {},
           ),
           vsock: some<VsockDescription>({ cid: contextId } as never),
+          balloon,
         } as never),
       )
-      .map(([required, more]) => ({ ...required, ...more }) as MachineDescription);
+      .map(([required, more]) => ballooned({ ...required, ...more }));
     await fc.assert(
       fc.asyncProperty(vm(kernel, management), async (definition) => {
         const [back] = await thereAndBack([explicit(definition)], "libvirt");
@@ -347,6 +366,15 @@ describe("definitions in another format and back", () => {
           { minLength: 1, maxLength: 3 },
         )
         .filter(areApart),
+      balloon: fc
+        .tuple(
+          fc.record({ size: fc.constantFrom(0, 2 ** 20), deflateOnOom: fc.boolean() }),
+          some<Pick<BalloonDescription, "reporting" | "statsInterval">>({
+            reporting: fc.boolean(),
+            statsInterval: fc.integer({ min: 0, max: 100 }),
+          }),
+        )
+        .map(([required, more]) => ({ ...required, ...more })),
     });
     await fc.assert(
       fc.asyncProperty(vm(machine, fc.constant({})), async (definition) => {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, fstatSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -41,6 +41,47 @@ const address = fc.oneof(
   fc.constantFrom(NaN, Infinity, -Infinity, -0, 0.5, -1),
 );
 const length = fc.oneof(fc.nat(40), fc.nat(LARGE + 10), address);
+
+describe("discarding memory", () => {
+  const PAGE = 4096;
+
+  it("gives pages back, on both sides of the hole, and nothing else", () => {
+    const memory = GuestMemory.create(HOLE_START + 16 * PAGE);
+    try {
+      const resident = (): number => fstatSync(memory.plan.fd).blocks * 512;
+      const low = HOLE_START - 2 * PAGE;
+      for (const gpa of [low, low + PAGE, HOLE_END, HOLE_END + PAGE]) memory.setUint8(gpa, 1);
+      const before = resident();
+      expect(memory.discard(low + PAGE, PAGE)).toBe(PAGE);
+      expect(memory.discard(HOLE_END, PAGE)).toBe(PAGE);
+      expect(before - resident()).toBe(2 * PAGE);
+      expect([low, low + PAGE, HOLE_END, HOLE_END + PAGE].map((gpa) => memory.getUint8(gpa))).toEqual([
+        1, 0, 0, 1,
+      ]);
+    } finally {
+      memory.release();
+    }
+  });
+
+  it("takes of a range what is RAM", () => {
+    const memory = GuestMemory.create(HOLE_START + 16 * PAGE);
+    try {
+      memory.setUint8(HOLE_START - PAGE, 1);
+      memory.setUint8(HOLE_END + 15 * PAGE, 1);
+      expect(memory.discard(HOLE_START - PAGE, HOLE_END - HOLE_START + 100 * PAGE)).toBe(17 * PAGE);
+      expect(memory.discard(HOLE_START, PAGE)).toBe(0);
+      expect(memory.getUint8(HOLE_START - PAGE) + memory.getUint8(HOLE_END + 15 * PAGE)).toBe(0);
+      expect(fstatSync(memory.plan.fd).size).toBe(memory.size);
+    } finally {
+      memory.release();
+    }
+  });
+
+  it("says so where the host does not take it", () => {
+    const memory = new GuestMemory({ fd: -1, hostAddress: 2 ** 40, size: MiB });
+    expect(memory.discard(0, PAGE)).toBe(-1);
+  });
+});
 
 describe("hostAddress", () => {
   it("never lies outside the mapping, nor across the hole (property)", () => {

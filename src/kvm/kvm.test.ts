@@ -279,6 +279,25 @@ describe.skipIf(!hasKvm)("KVM (needs /dev/kvm)", () => {
     vcpu.setSyncRegs(0);
   });
 
+  it("gives the guest zeros for memory that has been discarded, and a page again for what it writes then", () => {
+    const vcpu = first;
+    const write = (value: number): number[] => [0xb0, value, 0xa2, 0x00, 0x70, 0xe6, 0x10]; // mov [0x7000], al
+    const show = [0xa0, 0x00, 0x70, 0xe6, 0x10]; // mov al, [0x7000]; out 0x10, al
+    realMode(vcpu, 0x6000, [...write(0x5a), ...show, ...show, ...write(0x77), ...show]);
+    const shown = (): number => {
+      expect(vcpu.run()).toBe(0);
+      expect(vcpu.runPage32[kvm_run.offset.exit_reason / 4]).toBe(KVM_EXIT_IO);
+      const { data_offset } = kvm_exit_io.unpack(vcpu.runPage, kvm_run.offset.exit);
+      return vcpu.runPage[Number(data_offset)]!;
+    };
+    expect([shown(), shown()]).toEqual([0x5a, 0x5a]);
+    expect(memory.discard(0x7000, 0x1000)).toBe(0x1000);
+    expect(shown()).toBe(0);
+    shown();
+    expect(shown()).toBe(0x77);
+    expect(memory.getUint8(0x7000)).toBe(0x77);
+  });
+
   it("does not enter the guest while immediate_exit is set", () => {
     const vcpu = first;
     realMode(vcpu, 0x4000, [0xeb, 0xfe]); // jmp $

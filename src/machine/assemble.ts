@@ -6,9 +6,14 @@ import { AcpiPower } from "../devices/acpi-power.ts";
 import { Cmos } from "../devices/cmos.ts";
 import { Counters } from "../devices/counters.ts";
 import { Serial } from "../devices/serial.ts";
+import { BALLOON_COUNTERS } from "../devices/virtio/balloon/balloon-counters.ts";
+import { balloonModel } from "../devices/virtio/balloon/balloon.ts";
+import { GuestStatistics } from "../devices/virtio/balloon/guest-statistics.ts";
+import { PAGE } from "../devices/virtio/balloon/page-runs.ts";
 import { BlkCounters } from "../devices/virtio/blk-counters.ts";
 import { blkModel } from "../devices/virtio/blk.ts";
 import { consoleModel, type WindowSize } from "../devices/virtio/console.ts";
+import { ACTIVITY_COUNTERS, CONSOLE_COUNTERS, ENTROPY_COUNTERS } from "../devices/virtio/device-counters.ts";
 import { R } from "../devices/virtio/mmio.ts";
 import { NET_COUNTERS } from "../devices/virtio/net/net-counters.ts";
 import { rngModel } from "../devices/virtio/rng.ts";
@@ -101,8 +106,12 @@ export function assemble(
   const requests: DeviceRequest[] = machine.disks.map((disk) => diskRequest(disk, layout, cleanup, warnings));
   for (const network of networks) requests.push(networkRequest(network, layout));
   if (vsock !== undefined) requests.push(vsockRequest(vsock, layout));
-  if (pipes.virtio !== undefined) requests.push(consoleRequest(pipes.virtio, windowSize));
-  requests.push({ model: rngModel(), backend: { type: "rng" } });
+  if (pipes.virtio !== undefined) requests.push(consoleRequest(pipes.virtio, windowSize, layout));
+  requests.push({
+    model: rngModel(),
+    backend: { type: "rng", counters: layout.add(Counters.bytes(ENTROPY_COUNTERS)) },
+  });
+  if (machine.balloon !== undefined) requests.push(balloonRequest(machine.balloon, layout));
 
   const eventFd = (): number => {
     const fd = createEventFd();
@@ -183,12 +192,17 @@ function createPipes({ virtioConsole }: ResolvedMachine, cleanup: Cleanup): Mach
   };
 }
 
-function consoleRequest(pipes: NonNullable<MachinePipes["virtio"]>, size: WindowSize): DeviceRequest {
+function consoleRequest(
+  pipes: NonNullable<MachinePipes["virtio"]>,
+  size: WindowSize,
+  layout: SharedLayout,
+): DeviceRequest {
+  const counters = layout.add(Counters.bytes(CONSOLE_COUNTERS));
   const ports = [
     { name: "", inputFd: pipes.input.fd, outputFd: pipes.output.fd },
     { name: CONTROL_PORT_NAME, inputFd: pipes.controlInput.fd, outputFd: pipes.controlOutput.fd },
   ];
-  return { model: consoleModel(ports.length, size), backend: { type: "console", ports, size } };
+  return { model: consoleModel(ports.length, size), backend: { type: "console", ports, size, counters } };
 }
 
 function window({ base, irq }: VirtioPlan): { base: number; size: number; irq: number } {
@@ -221,6 +235,21 @@ function vsockRequest({ model, cid, listenFd, portPath }: OpenVsock, layout: Sha
   return { model, backend: { type: "vsock", cid, listenFd, portPath, counters } };
 }
 
+function balloonRequest(
+  { size, reporting, deflateOnOom, statsInterval }: NonNullable<ResolvedMachine["balloon"]>,
+  layout: SharedLayout,
+): DeviceRequest {
+  return {
+    model: balloonModel({ pages: Math.floor(size / PAGE), reporting, deflateOnOom }),
+    backend: {
+      type: "balloon",
+      statsInterval: statsInterval === undefined ? undefined : statsInterval * 1000,
+      counters: layout.add(Counters.bytes(BALLOON_COUNTERS)),
+      statistics: layout.add(GuestStatistics.BYTES),
+    },
+  };
+}
+
 function connectDevice(
   { model, backend }: DeviceRequest,
   index: number,
@@ -246,6 +275,7 @@ function connectDevice(
     irqFd,
     wakeFd: eventFd(),
     notifyFds,
+    activity: layout.add(Counters.bytes(ACTIVITY_COUNTERS)),
     backend,
   };
 }

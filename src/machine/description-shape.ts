@@ -11,6 +11,7 @@ type Shape =
   | "number"
   | "boolean"
   | { readonly oneOf: readonly (string | boolean)[] }
+  | { readonly orFalse: Shape }
   | { readonly listOf: Shape }
   | { readonly mapOf: Shape }
   | { readonly keys: Readonly<Record<string, Shape>> };
@@ -86,6 +87,11 @@ const DESCRIPTION: Shape = {
     networks: { listOf: NETWORK },
     agent: { oneOf: [true, false, "only"] },
     vsock: { keys: { cid: "number", path: "string" } },
+    balloon: {
+      orFalse: {
+        keys: { size: "number", reporting: "boolean", deflateOnOom: "boolean", statsInterval: "number" },
+      },
+    },
     root: { oneOf: ["disk", "bundled"] },
     rootDevice: "string",
     console: { oneOf: ["serial", "virtio"] },
@@ -112,6 +118,8 @@ function check(value: unknown, shape: Shape, place: string): void {
   } else if ("oneOf" in shape) {
     if (!shape.oneOf.includes(value as string | boolean))
       throw wrong(value, place, `one of ${shape.oneOf.join(", ")}`);
+  } else if ("orFalse" in shape) {
+    if (value !== false) check(value, shape.orFalse, place);
   } else if ("listOf" in shape) {
     if (!Array.isArray(value)) throw wrong(value, place, "a list");
     for (const [index, item] of value.entries()) check(item, shape.listOf, `${place}[${index}]`);

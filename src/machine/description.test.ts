@@ -61,6 +61,16 @@ describe("validateDescription", () => {
       { disks: [{ path: "x", rateLimits: { total: { operationsBurst: 5 } } }] },
       "disk x: rate limit total.operationsBurst without total.operationsPerSecond",
     ],
+    [
+      { balloon: { size: 65 * MiB } },
+      "balloon.size: 68157440 bytes are more than the 67108864 of the machine",
+    ],
+    [{ balloon: { size: -1 } }, "balloon.size: -1 is not a number of bytes"],
+    [{ balloon: { statsInterval: NaN } }, "balloon.statsInterval: NaN is not a number of seconds"],
+    [
+      { balloon: {}, hugePages: "hugetlb" },
+      "balloon: memory of reserved huge pages (hugetlb) cannot be given back and taken again",
+    ],
   ])("refuses %j", (change, text) => {
     expect(problem(change)).toContain(text);
   });
@@ -80,6 +90,8 @@ describe("the shape of a description", () => {
     [{ ...GOOD, command: {} }, "command.argv: is missing"],
     [{ ...GOOD, command: { argv: ["a", 1] } }, "command.argv[1]: 1 is not a string"],
     [{ ...GOOD, command: { argv: ["a"], env: { A: 1 } } }, "command.env.A: 1 is not a string"],
+    [{ ...GOOD, balloon: true }, "balloon: true is not an object"],
+    [{ ...GOOD, balloon: { siez: 1 } }, "balloon.siez: there is no such property", "did you mean size?"],
     [{ ...GOOD, disks: ["a.img"] }, 'disks[0]: "a.img" is not an object'],
     [{ ...GOOD, disks: [{}] }, "disks[0].path: is missing"],
     [

@@ -4,6 +4,7 @@ import type { RateLimit, RateLimits } from "../devices/rate-limiter.ts";
 import { MiB } from "../kvm/memory-map.ts";
 import type { PortForward } from "../net/port-forward.ts";
 import { DescriptionError } from "./description-error.ts";
+import { validateBalloon } from "./description-balloon.ts";
 import { checkShape } from "./description-shape.ts";
 import { checkRateLimits } from "./description-rates.ts";
 import { validateNetworks } from "./description-network.ts";
@@ -81,6 +82,21 @@ export interface VsockDescription {
   path?: string;
 }
 
+/**
+ * A memory balloon: what the guest gives up goes back to the host. Also for what the guest frees of itself, and for what it says of
+ * its memory. docs/devices.md.
+ */
+export interface BalloonDescription {
+  /** Bytes that the guest is to give up from the start; 0 by default. `Machine.setBalloon` changes it. */
+  size?: number;
+  /** The guest tells which of its pages are free; by default it does. */
+  reporting?: boolean;
+  /** A guest that runs out of memory takes back what it has given up; by default it may. */
+  deflateOnOom?: boolean;
+  /** Seconds after which the guest is asked for its figures, again and again; 0: never. By default when somebody looks at them. */
+  statsInterval?: number;
+}
+
 /** A command that tsvm's init runs in the guest. */
 export interface CommandDescription {
   /** Program and arguments; the program is looked up in the guest's PATH. */
@@ -119,6 +135,8 @@ export interface MachineDescription {
   networks?: NetworkDescription[];
   /** A vsock device; none by default, but for the agent. */
   vsock?: VsockDescription;
+  /** A memory balloon. */
+  balloon?: BalloonDescription | false;
   /**
    * The guest has an agent, for `Machine.exec` and the like: it gets a vsock device, and tsvm's init starts the agent. With `only`,
    * nothing else runs, neither shell nor command, and the machine goes on until it is stopped. docs/agent.md.
@@ -148,7 +166,7 @@ export interface MachineDescription {
 const PAGE = 4096;
 const SMALLEST_MEMORY = 1 * MiB;
 export const SERIAL_LENGTH = 20;
-/** Disks, networks and vsock: as many as there are interrupt lines, but for the random number generator and the console. */
+/** Disks, networks, vsock and balloon: as many as there are interrupt lines, but for the random number generator and the console. */
 export const MAX_DISKS = 14;
 
 /** Throws a {@link DescriptionError} for the first thing that is wrong. `hostCpuLimit` is KVM's. */
@@ -204,6 +222,7 @@ export function validateDescription(description: MachineDescription, hostCpuLimi
       );
     }
   }
+  validateBalloon(description);
   const orders = disks.map(({ bootOrder }) => bootOrder).filter((order) => order !== undefined);
   const twice = orders.find((order, index) => orders.indexOf(order) !== index);
   if (twice !== undefined) throw new DescriptionError(`disks: two have the boot order ${twice}`);

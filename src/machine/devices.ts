@@ -4,6 +4,7 @@ import { AcpiPower, type AcpiPowerEffects } from "../devices/acpi-power.ts";
 import { Cmos } from "../devices/cmos.ts";
 import { I8042 } from "../devices/i8042.ts";
 import { Serial } from "../devices/serial.ts";
+import { ActivityCounter, activityCounters } from "../devices/virtio/device-counters.ts";
 import { VirtioMmio } from "../devices/virtio/mmio.ts";
 import { VirtioState } from "../devices/virtio/state.ts";
 import { write } from "../ffi/libc.ts";
@@ -38,8 +39,15 @@ export function serialOf(machine: MachinePlan): Serial {
   });
 }
 
-export function virtioStateOf(machine: MachinePlan, { model, state, irqFd }: VirtioPlan): VirtioState {
-  return new VirtioState(model, wordsOf(machine, state), () => ring(irqFd));
+export function virtioStateOf(
+  machine: MachinePlan,
+  { model, state, irqFd, activity }: VirtioPlan,
+): VirtioState {
+  const counters = activityCounters(machine.shared, activity.offset);
+  return new VirtioState(model, wordsOf(machine, state), () => {
+    counters.add(ActivityCounter.interrupts);
+    ring(irqFd);
+  });
 }
 
 export type PowerEffects = Omit<AcpiPowerEffects, "interrupt">;

@@ -6,11 +6,15 @@ import { monotonicNow } from "./clock.ts";
 import { MachineStateError, MachineTimeoutError } from "./errors.ts";
 import type { MachineLife } from "./life.ts";
 import type { WaitOptions } from "./machine-types.ts";
+import { Turnstile } from "./turnstile.ts";
 
 const ATTEMPT_INTERVAL_MS = 250;
+/** At a time: a hundred that knock at once would each wait for all others, and find that too long. */
+const CONNECTING = 8;
 
 /** Throws an AgentError, a MachineStateError or a MachineEndedError where a request is made and cannot reach the agent. */
 export function machineAgent(life: MachineLife, vsockPath: string | undefined): AgentClient {
+  const turnstile = new Turnstile(CONNECTING);
   return new AgentClient(async ({ signal }) => {
     if (life.ended) throw new MachineStateError("the guest's agent");
     if (vsockPath === undefined) {
@@ -23,7 +27,10 @@ export function machineAgent(life: MachineLife, vsockPath: string | undefined): 
       );
     }
     await life.keepAlive.while(unlessAborted(life.guestAgent.listening, signal));
-    return connectAgent(vsockPath, { signal });
+    return turnstile.pass(async () => {
+      signal?.throwIfAborted();
+      return connectAgent(vsockPath, { signal });
+    });
   });
 }
 

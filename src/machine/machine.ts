@@ -3,6 +3,7 @@ import { EventEmitter } from "node:events";
 import type { Duplex, Readable, Writable } from "node:stream";
 import {
   checkAbortSignal,
+  checkBalloonSize,
   checkBytes,
   checkListener,
   checkOptions,
@@ -27,6 +28,7 @@ import type { BootEntry } from "../disk/boot-entry/boot-entry.ts";
 import { Kvm } from "../kvm/kvm.ts";
 import { vcpuLimit } from "../kvm/limits.ts";
 import { assemble, type Assembly } from "./assemble.ts";
+import { setBalloonTarget } from "./balloon.ts";
 import { bootTurn } from "./boot-turn.ts";
 import { Cleanup } from "./cleanup.ts";
 import { monotonicNow } from "./clock.ts";
@@ -350,6 +352,24 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     // Only now: most machines do without it.
     const { machineAgent } = await import("./machine-agent.ts");
     return (this.#agentClient ??= machineAgent(this.#life, this.vsockPath));
+  }
+
+  /**
+   * How many bytes the guest is to give up; 0 lets it have all of its memory again. Takes effect as soon as the guest does it, which it
+   * may never: see `balloon` of {@link stats}. Rounded down to pages of 4096 bytes.
+   *
+   * @throws BalloonError, where the machine has none; MachineStateError, ArgumentError.
+   * @example
+   * ```ts
+   * await using machine = await Machine.boot({ cpus: 1, memory: 128 * 2 ** 20, balloon: {} });
+   * await machine.ready;
+   * machine.setBalloon(32 * 2 ** 20);
+   * ```
+   */
+  setBalloon(bytes: number): void {
+    checkBalloonSize("setBalloon: bytes", bytes, this.#assembly.plan.memory.size);
+    if (this.#life.ended) throw new MachineStateError("setBalloon()");
+    setBalloonTarget(this.#assembly.plan, bytes);
   }
 
   /** Exits to user space so far. */

@@ -28,8 +28,16 @@ export interface BlkBackendPlan {
   readonly counters: SharedRange;
 }
 
+export interface EntropyBackendPlan {
+  readonly type: "rng";
+  /** Of EntropyCounters. */
+  readonly counters: SharedRange;
+}
+
 export interface ConsoleBackendPlan {
   readonly type: "console";
+  /** Of ConsoleCounters. */
+  readonly counters: SharedRange;
   readonly ports: readonly ConsolePort[];
   readonly size: WindowSize;
 }
@@ -56,8 +64,22 @@ export interface VsockBackendPlan {
   readonly counters: SharedRange;
 }
 
+export interface BalloonBackendPlan {
+  readonly type: "balloon";
+  /** ms between two questions for the guest's figures; 0: none, undefined: whoever wants to know asks. */
+  readonly statsInterval: number | undefined;
+  /** Of BalloonCounters, and of GuestStatistics. */
+  readonly counters: SharedRange;
+  readonly statistics: SharedRange;
+}
+
 export type VirtioBackendPlan =
-  { readonly type: "rng" } | BlkBackendPlan | ConsoleBackendPlan | NetBackendPlan | VsockBackendPlan;
+  | EntropyBackendPlan
+  | BlkBackendPlan
+  | ConsoleBackendPlan
+  | NetBackendPlan
+  | VsockBackendPlan
+  | BalloonBackendPlan;
 
 export interface VirtioPlan {
   readonly model: VirtioModel;
@@ -71,6 +93,8 @@ export interface VirtioPlan {
   readonly wakeFd: number;
   /** ioeventfd of each queue. */
   readonly notifyFds: readonly number[];
+  /** Of ActivityCounters. */
+  readonly activity: SharedRange;
   readonly backend: VirtioBackendPlan;
 }
 

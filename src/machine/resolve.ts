@@ -31,6 +31,14 @@ export interface ResolvedDisk {
   readonly bootOrder: number | undefined;
 }
 
+export interface ResolvedBalloon {
+  readonly size: number;
+  readonly reporting: boolean;
+  readonly deflateOnOom: boolean;
+  /** Seconds. */
+  readonly statsInterval: number | undefined;
+}
+
 /** A description with every decision taken. */
 export interface ResolvedMachine {
   readonly name: string | undefined;
@@ -47,6 +55,7 @@ export interface ResolvedMachine {
   readonly vsock: VsockDescription | undefined;
   /** Whether tsvm's init starts the agent at once, or when it is asked to. */
   readonly agent: "now" | "later" | undefined;
+  readonly balloon: ResolvedBalloon | undefined;
   readonly virtioConsole: boolean;
   readonly acpi: boolean;
   /** The frame that tells tsvm's init what to do; undefined where the guest boots by itself. */
@@ -62,6 +71,11 @@ const COMMON_PARAMETERS = ["console=ttyS0", "reboot=k", "panic=-1"];
 const BUNDLED_PARAMETERS = ["quiet"];
 /** With memory above 4 GiB the kernel would set 64 MiB aside to copy through, for devices that we do not have. */
 const LARGE_MEMORY_PARAMETERS = ["swiotlb=noforce"];
+/**
+ * A guest tells of free pages in blocks of this order (512 KiB), and only while it has 32 of them to spare: of Linux's own blocks,
+ * 4 MiB, a small guest never has that many.
+ */
+const REPORTING_PARAMETERS = ["page_reporting.page_reporting_order=7"];
 /**
  * On a software KVM every kernel instruction is emulated, and CPUID cannot hide features. Protecting read-only data there costs a
  * second; ERMS and FSRM (string moves byte by byte), SMAP (CLAC, STAC) and POPCNT cost steps or exits. docs/guest.md.
@@ -117,6 +131,7 @@ export async function resolveMachine(description: MachineDescription): Promise<R
   const vsock = vsockOf(description);
   const agent = !ownInit || vsock === undefined ? undefined : description.agent ? "now" : "later";
   const networks = description.networks ?? [];
+  const balloon = resolveBalloon(description);
   const rootReadOnly = disks[rootDisk]?.readOnly ?? true;
   const parameters = [
     // Before ours: the last console= is the one that init gets.
@@ -124,6 +139,7 @@ export async function resolveMachine(description: MachineDescription): Promise<R
     ...COMMON_PARAMETERS,
     ...(bundled ? BUNDLED_PARAMETERS : []),
     ...(bundled && description.memory > HOLE_START ? LARGE_MEMORY_PARAMETERS : []),
+    ...(bundled && balloon?.reporting === true ? REPORTING_PARAMETERS : []),
     ...(bundled && isSoftwareKvm() ? SOFTWARE_KVM_PARAMETERS : []),
     ...(!ownInit && inDisk === undefined && disks.length > 0
       ? [`root=${root}`, rootReadOnly ? "ro" : "rw"]
@@ -143,6 +159,7 @@ export async function resolveMachine(description: MachineDescription): Promise<R
     networks,
     vsock,
     agent,
+    balloon,
     virtioConsole: ownInit || description.console === "virtio",
     // The bundled kernel would not look at the tables.
     acpi: description.acpi ?? !bundled,
@@ -162,6 +179,12 @@ function resolveDisk(disk: DiskDescription): ResolvedDisk {
     rateLimits: disk.rateLimits,
     bootOrder: disk.bootOrder,
   };
+}
+
+function resolveBalloon({ balloon }: MachineDescription): ResolvedBalloon | undefined {
+  if (balloon === undefined || balloon === false) return undefined;
+  const { size = 0, reporting = true, deflateOnOom = true, statsInterval } = balloon;
+  return { size, reporting, deflateOnOom, statsInterval };
 }
 
 /** Which disks the machine boots from, by their numbers from 0, in this order: the first one, unless some have an order. */

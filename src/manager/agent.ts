@@ -8,7 +8,6 @@ import type { Vm } from "./vm.ts";
 
 /** How long after its start a guest is waited for, which may still be booting. */
 const BOOT_PATIENCE_MS = 60_000;
-const ATTEMPT_MS = 5000;
 const PAUSE_MS = 200;
 
 /**
@@ -30,8 +29,7 @@ export function agentOf(vm: Vm): AgentClient {
         });
       }
       try {
-        if (record.vsock !== undefined && !starts)
-          return await connectAgent(record.vsock, { timeout: ATTEMPT_MS, signal });
+        if (record.vsock !== undefined && !starts) return await connectAgent(record.vsock, { signal });
       } catch (error) {
         if (!boots || !mayPass(error)) throw error;
       }
@@ -43,5 +41,5 @@ export function agentOf(vm: Vm): AgentClient {
 
 function mayPass(error: unknown): boolean {
   if (error instanceof VsockConnectError) return error.reason === "socket";
-  return error instanceof AgentError && ["ERR_AGENT_ABSENT", "ERR_AGENT_TIMEOUT"].includes(error.code);
+  return error instanceof AgentError && error.code === "ERR_AGENT_ABSENT";
 }

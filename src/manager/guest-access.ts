@@ -13,9 +13,9 @@ export function vsockPath(state: string, id: string): string {
 
 /** The machine with a way into its guest, unless its definition does not want one, or it is full. */
 export function withAgent(machine: MachineDescription, path: string): MachineDescription {
-  const { agent = true, vsock, disks = [], networks = [] } = machine;
-  // One more for the bundled root.
-  if (vsock === undefined && (agent === false || disks.length + networks.length + 1 >= MAX_DISKS))
-    return machine;
+  const { agent = true, vsock, disks = [], networks = [], balloon } = machine;
+  // A bundled root is one more.
+  const devices = disks.length + networks.length + 1 + (balloon === undefined || balloon === false ? 0 : 1);
+  if (vsock === undefined && (agent === false || devices >= MAX_DISKS)) return machine;
   return { ...machine, agent, vsock: { path, ...vsock } };
 }

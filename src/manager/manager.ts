@@ -100,6 +100,11 @@ export class Manager {
     await this.#ask(name, (client) => client.request("resume"));
   }
 
+  /** How many bytes of its memory the guest is to give up, until its machine is started again. */
+  async setBalloon(name: string, bytes: number): Promise<void> {
+    await this.#ask(name, (client) => client.request("balloon", { bytes }));
+  }
+
   async stats(name: string): Promise<MonitorStats> {
     return this.#ask(name, (client) => client.request("stats"));
   }

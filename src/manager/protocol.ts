@@ -4,7 +4,10 @@
  * Bytes travel in base64. docs/manager.md has the whole of it.
  */
 import type { ExitRecord, VmState } from "./record.ts";
-import type { DiskStats } from "../machine/stats.ts";
+import type { BalloonStats } from "../machine/balloon.ts";
+import type { ConsoleCounts, EntropyCounts } from "../devices/virtio/device-counters.ts";
+import type { VsockCounts } from "../devices/virtio/vsock/vsock-counters.ts";
+import type { DeviceStats, DiskStats, NetworkStats } from "../machine/stats.ts";
 
 /** Raised when a client of this version could misunderstand a monitor of the next. */
 export const PROTOCOL = 1;
@@ -30,6 +33,8 @@ export interface Methods {
   resume: { params: undefined; result: Record<string, never> };
   powerButton: { params: undefined; result: { known: boolean } };
   stats: { params: undefined; result: MonitorStats };
+  /** How much memory the guest is to give up. */
+  balloon: { params: { bytes: number }; result: Record<string, never> };
   /** From now on notices of the console; first what it has shown lately, if `scrollback`. */
   console: { params: { scrollback?: boolean; input?: boolean }; result: Record<string, never> };
   /** Of a connection that has asked for the console with `input`. */
@@ -95,4 +100,17 @@ export interface MonitorStats {
   readonly exits: Readonly<Record<string, number>>;
   /** One for each disk, in the order vda, vdb, … Null between two lives of a machine. */
   readonly disks: readonly DiskStats[] | null;
+  /** One for each network, in the order eth0, eth1, … */
+  readonly networks: readonly NetworkStats[] | null;
+  readonly balloon: BalloonStats | null;
+  readonly vsock: VsockCounts | null;
+  readonly console: ConsoleCounts | null;
+  readonly entropy: EntropyCounts | null;
+  /** All virtio devices. */
+  readonly devices: readonly DeviceStats[] | null;
+  /** ms since the guest's first instruction. */
+  readonly uptime: number | null;
+  /** ms that the thread of each processor, and that of the devices, have computed. */
+  readonly vcpuTimes: readonly number[] | null;
+  readonly ioCpuTime: number | null;
 }

@@ -87,6 +87,7 @@ function optionValue(flags: string, choices: readonly string[] | undefined): Val
 const QUERIES: Readonly<Record<string, string>> = {
   stop: "--quiet",
   kill: "--quiet",
+  balloon: "--quiet --filter state=running",
   pause: "--quiet --filter state=running",
   resume: "--quiet --filter state=paused",
   console: "--quiet",

@@ -1,4 +1,5 @@
 /** All commands of the manager, as one piece of the program: more pieces would make every command read more files. */
+export { balloonCommand } from "./balloon-command.ts";
 export { bootDetached } from "./boot-detached.ts";
 export { consoleCommand } from "./console-command.ts";
 export { eventsCommand } from "./events-command.ts";
@@ -15,6 +16,7 @@ export {
   waitCommand,
 } from "./lifecycle-commands.ts";
 export { logsCommand } from "./logs-command.ts";
+export { metricsCommand } from "./metrics-command.ts";
 export { psCommand } from "./ps-command.ts";
 export { statsCommand } from "./stats-command.ts";
 export { storeDefinitions } from "./store-definitions.ts";

@@ -78,6 +78,13 @@ function addLifecycleCommands(program: Command, done: Done): void {
   verb(program, "resume <name...>", "have paused VMs go on").action(async (names: string[]) => {
     done(await (await load()).resumeCommand(names));
   });
+  verb(
+    program,
+    "balloon <name> <size>",
+    "have a running VM give up so much of its memory; 0: nothing",
+  ).action(async (name: string, size: string) => {
+    await (await load()).balloonCommand(name, size);
+  });
   verb(program, "rm <name...>", "remove VMs that do not run, with their logs; their disks stay")
     .option("-f, --force", "end those that run first, at once; remove damaged ones, too")
     .action(async (names: string[], flags: object) => {
@@ -116,6 +123,11 @@ function addListings(program: Command, done: Done): void {
       const { statsCommand } = await load();
       await statsCommand(names, flags);
     });
+  verb(program, "metrics [name...]", "print what VMs use and do, in Prometheus' text format").action(
+    async (names: string[]) => {
+      await (await load()).metricsCommand(names);
+    },
+  );
   addFormats(verb(program, "events [name...]", "show what happens to VMs, from now on"))
     .option("--since <time>", "from this time on: 10m ago, or 2026-01-31T12:00:00Z")
     .option("--no-follow", "only what has happened so far")

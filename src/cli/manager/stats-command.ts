@@ -35,6 +35,7 @@ const LISTING: Listing<VmStats> = {
       text: ({ guestResident }) => (guestResident === null ? "" : sizeText(guestResident)),
     },
     { header: "OF", right: true, text: ({ memory }) => sizeText(memory) },
+    { header: "BALLOON", right: true, text: ({ balloon }) => balloonText(balloon) },
     {
       header: "EXITS",
       right: true,
@@ -42,6 +43,8 @@ const LISTING: Listing<VmStats> = {
     },
     { header: "DISK READ", right: true, text: ({ disks }) => diskText(disks, "readBytes") },
     { header: "WRITTEN", right: true, text: ({ disks }) => diskText(disks, "writtenBytes") },
+    { header: "RECEIVED", right: true, text: ({ networks }) => networkText(networks, "receivedBytes") },
+    { header: "SENT", right: true, text: ({ networks }) => networkText(networks, "sentBytes") },
   ],
   fields: [
     ...[
@@ -55,6 +58,15 @@ const LISTING: Listing<VmStats> = {
       "cpus",
       "exits",
       "disks",
+      "networks",
+      "balloon",
+      "vsock",
+      "console",
+      "entropy",
+      "devices",
+      "uptime",
+      "vcpuTimes",
+      "ioCpuTime",
     ],
   ],
 };
@@ -143,6 +155,23 @@ class Watch {
 
 function diskText(disks: MonitorStats["disks"], key: "readBytes" | "writtenBytes"): string {
   return disks === null ? "" : sizeText(disks.reduce((sum, disk) => sum + disk[key], 0));
+}
+
+/** A monitor that an older tsvm has started says nothing of networks and balloon. */
+function networkText(
+  networks: MonitorStats["networks"] | undefined,
+  key: "receivedBytes" | "sentBytes",
+): string {
+  return networks === null || networks === undefined
+    ? ""
+    : sizeText(networks.reduce((sum, network) => sum + network[key], 0));
+}
+
+/** What the guest has given up; with what it is to give up, where that is more. */
+function balloonText(balloon: MonitorStats["balloon"] | undefined): string {
+  if (balloon === null || balloon === undefined) return "";
+  const { actual, target } = balloon;
+  return actual === target ? sizeText(actual) : `${sizeText(actual)} (${sizeText(target)})`;
 }
 
 function pause(ms: number): Promise<void> {

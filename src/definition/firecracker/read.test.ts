@@ -93,11 +93,14 @@ describe("a Firecracker configuration", () => {
   it("asks for things that tsvm lacks: errors, unless lenient", () => {
     const text = EXAMPLE.replace('"mmds-config": null', '"mmds-config": {}')
       .replace("[],", '[{"iface_id": "a", "host_dev_name": "b",\n  "allow_mmds_requests": true}],')
-      .replace('"balloon": null', '"balloon": {"amount_mib": 0}');
+      .replace(
+        '"balloon": null',
+        '"balloon": {"amount_mib": 0, "deflate_on_oom": true, "free_page_hinting": true}',
+      );
     const strict = loadText(text, "vm.json");
     expect(strict.errors).toBe(2);
     expect(strict.printed).toBe(
-      'vm.json:23:3: warning: balloon: left out, as tsvm has no memory balloon yet\n  23 |   "balloon": {"amount_mib": 0},\n     |   ^^^^^^^^^\n' +
+      'vm.json:23:56: warning: free_page_hinting: tsvm does not ask for hints\n  23 | …lloon": {"amount_mib": 0, "deflate_on_oom": true, "free_page_hinting": true},\n     |                                                    ^^^^^^^^^^^^^^^^^^^\n' +
         'vm.json:25:3: allow_mmds_requests: tsvm has no metadata service yet\n  25 |   "allow_mmds_requests": true}],\n     |   ^^^^^^^^^^^^^^^^^^^^^\n  → --lenient goes on without it\n' +
         'vm.json:29:3: mmds-config: tsvm has no metadata service yet\n  29 |   "mmds-config": {},\n     |   ^^^^^^^^^^^^^\n  → --lenient goes on without it',
     );
@@ -105,6 +108,23 @@ describe("a Firecracker configuration", () => {
       errors: 0,
       definitions: [{ name: "vm" }],
     });
+  });
+
+  it("reads the balloon", () => {
+    const text = EXAMPLE.replace(
+      '"balloon": null',
+      '"balloon": {"amount_mib": 64, "deflate_on_oom": false, "stats_polling_interval_s": 5, "free_page_reporting": true}',
+    );
+    const { printed, definitions } = loadText(text, "vm.json");
+    expect(printed).toBe("");
+    expect(definitions[0]?.machine.balloon).toEqual({
+      size: 64 * MiB,
+      deflateOnOom: false,
+      statsInterval: 5,
+      reporting: true,
+    });
+    const tooMuch = loadText(text.replace('"amount_mib": 64', '"amount_mib": 9999'), "vm.json");
+    expect(tooMuch.printed).toContain("balloon: 9999M are more than the");
   });
 
   it.each([

@@ -8,6 +8,7 @@ import { NAME } from "../names.ts";
 import { explainIssues } from "../native/explain.ts";
 import type { Problems } from "../problems.ts";
 import { parseTree, type Tree } from "../tree/parse-tree.ts";
+import { readBalloon } from "./balloon.ts";
 import { readInterface, INTERFACE_KEYS } from "./networks.ts";
 import { readRateLimit } from "./rate-limits.ts";
 import { configSchema, type FirecrackerConfig, type FirecrackerDrive } from "./schema.ts";
@@ -25,7 +26,6 @@ const LACKING = {
 } as const;
 /** What it would not. */
 const LEFT_OUT = {
-  balloon: "tsvm has no memory balloon yet",
   logger: "tsvm tells its errors on stderr",
   metrics: "tsvm has figures of its own (--json)",
   serial: "tsvm shows the console itself",
@@ -58,6 +58,7 @@ function placeOf([key, index, property = ""]: readonly (string | number)[]): rea
     const name = INTERFACE_KEYS[property];
     return name === undefined ? place : [...place, name];
   }
+  if (key === "balloon") return ["balloon"];
   if (key === "kernel") return ["boot-source", "kernel_image_path"];
   if (key === "initrd") return ["boot-source", "initrd_path"];
   return ["boot-source"];
@@ -79,6 +80,12 @@ function tellLess(config: FirecrackerConfig, tree: Tree, problems: Problems): vo
     problems.lacking(
       `cpu_template: tsvm shows the guest the host's processor, not ${cpu_template}`,
       at("cpu_template"),
+    );
+  }
+  if (config.balloon?.free_page_hinting === true) {
+    problems.warning(
+      "free_page_hinting: tsvm does not ask for hints",
+      tree.atKey(["balloon", "free_page_hinting"]),
     );
   }
   if (track_dirty_pages === true) {
@@ -121,6 +128,7 @@ function toMachine(config: FirecrackerConfig, tree: Tree, problems: Problems): M
     cpus: vcpu_count,
     memory: mem_size_mib * MiB,
     ...(huge_pages === "2M" ? { hugePages: "hugetlb" } : {}),
+    ...(config.balloon === undefined ? {} : { balloon: readBalloon(config.balloon) }),
     kernel: source.resolve(kernel_image_path),
     ...(initrd_path === undefined ? {} : { initrd: source.resolve(initrd_path) }),
     ...given({ append: split.append, rootDevice }),

@@ -49,6 +49,14 @@ const vsock = object({
   vsock_id: z.optional(text),
 });
 
+const balloon = object({
+  amount_mib: whole,
+  deflate_on_oom: z.boolean(),
+  stats_polling_interval_s: z.optional(whole),
+  free_page_hinting: z.optional(z.boolean()),
+  free_page_reporting: z.optional(z.boolean()),
+});
+
 export const configSchema = object({
   "boot-source": object({
     kernel_image_path: path,
@@ -70,7 +78,7 @@ export const configSchema = object({
   ),
   "network-interfaces": z.optional(z.array(networkInterface)),
   vsock: z.optional(vsock),
-  balloon: anything,
+  balloon: z.optional(balloon),
   "cpu-config": anything,
   "mmds-config": anything,
   "memory-hotplug": anything,

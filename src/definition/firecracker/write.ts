@@ -5,6 +5,7 @@ import type { VmDefinition } from "../definition.ts";
 import { joinCommandLine } from "../kernel-parameters.ts";
 import type { Problems } from "../problems.ts";
 import { tellUnsaid } from "../unsaid.ts";
+import { writeBalloon } from "./balloon.ts";
 import { writeInterfaces } from "./networks.ts";
 import { writeRateLimiter } from "./rate-limits.ts";
 import type { FirecrackerConfig, FirecrackerDrive } from "./schema.ts";
@@ -31,7 +32,7 @@ const MOST_CPUS = 32;
 /** The format of every disk must be known. */
 export function writeFirecracker(definition: VmDefinition, problems: Problems): string {
   const { machine } = definition;
-  const { cpus, memory, kernel, initrd, disks = [], networks = [], hugePages, vsock } = machine;
+  const { cpus, memory, kernel, initrd, disks = [], networks = [], hugePages, vsock, balloon } = machine;
   tellUnsaid(definition, FORMAT, NOT_SAID, problems);
   if (hugePages === "transparent")
     problems.lacking(`hugePages: ${FORMAT} has no transparent ones`, { element: "hugePages" });
@@ -59,6 +60,7 @@ export function writeFirecracker(definition: VmDefinition, problems: Problems): 
       ...(hugePages === "hugetlb" ? { huge_pages: "2M" } : {}),
     },
     ...(vsock === undefined ? {} : { vsock: writeVsock(vsock, problems) }),
+    ...(balloon === undefined || balloon === false ? {} : { balloon: writeBalloon(balloon, problems) }),
     // A machine of tsvm has one in any case.
     entropy: {},
   };

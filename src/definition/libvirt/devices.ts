@@ -1,6 +1,12 @@
 /** The devices element: disks, networks and consoles, and what tsvm says to all the rest. */
-import type { DiskDescription, NetworkDescription, VsockDescription } from "../../machine/description.ts";
+import type {
+  BalloonDescription,
+  DiskDescription,
+  NetworkDescription,
+  VsockDescription,
+} from "../../machine/description.ts";
 import type { Place, Problems } from "../problems.ts";
+import { readBalloon } from "./balloon.ts";
 import { readCharacterDevices } from "./character-devices.ts";
 import { readDisks } from "./disks.ts";
 import { readInterfaces, type ReadInterface } from "./interfaces.ts";
@@ -15,12 +21,21 @@ export interface Devices {
   readonly interfaces: readonly ReadInterface[];
   readonly console: "virtio" | undefined;
   readonly vsock: VsockDescription | undefined;
+  readonly balloon: BalloonDescription | false | undefined;
 }
 
 export function readDevices(domain: XmlElement, problems: Problems): Devices {
   const devices = domain.one("devices");
   if (devices === undefined)
-    return { disks: [], networks: [], places: [], interfaces: [], console: undefined, vsock: undefined };
+    return {
+      disks: [],
+      networks: [],
+      places: [],
+      interfaces: [],
+      console: undefined,
+      vsock: undefined,
+      balloon: undefined,
+    };
   // The program that runs the machine: here that is tsvm.
   devices.skip("emulator");
   const read = readDisks(devices, problems);
@@ -30,7 +45,7 @@ export function readDevices(domain: XmlElement, problems: Problems): Devices {
   const vsock = readVsock(devices, problems);
   readControllers(devices, problems);
   readRng(devices, problems);
-  readBalloon(devices, problems);
+  const balloon = readBalloon(devices, problems);
   readWatchdog(devices, problems);
   for (const [name, reason] of Object.entries(COSMETIC)) {
     tellOnce(devices.all(name), reason, problems);
@@ -49,6 +64,7 @@ export function readDevices(domain: XmlElement, problems: Problems): Devices {
     interfaces,
     console,
     vsock,
+    balloon,
   };
 }
 
@@ -141,16 +157,6 @@ function readRng(devices: XmlElement, problems: Problems): void {
       `<backend>: random numbers come from the host's kernel, not from ${file === "" ? kind : file}`,
       backend!.place,
     );
-  }
-}
-
-/** libvirt always writes one. Nobody can ask the guest for memory back; it starts with the same. */
-function readBalloon(devices: XmlElement, problems: Problems): void {
-  for (const balloon of devices.all("memballoon")) {
-    const model = balloon.attribute("model");
-    balloon.skipContent();
-    if (model !== "none")
-      problems.warning("<memballoon>: left out, as tsvm has no memory balloon yet", balloon.place);
   }
 }
 

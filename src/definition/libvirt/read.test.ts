@@ -41,6 +41,7 @@ describe("domains as virt-install and virsh write them", () => {
           name: "debian",
           cpus: 2,
           memory: 2048 * MiB,
+          balloon: {},
           disks: [{ path: "/var/lib/libvirt/images/d.qcow2", format: "qcow2" }],
           networks: [{ type: "user", mac: "00:11:22:33:44:55" }],
         },
@@ -56,7 +57,6 @@ describe("domains as virt-install and virsh write them", () => {
       '63: <input type="tablet">: left out, as tsvm has no keyboard, mouse or tablet; there is the console',
       '64: <graphics type="vnc">: left out, as tsvm has no screen',
       "65: <video>: left out, as tsvm has no screen",
-      "68: <memballoon>: left out, as tsvm has no memory balloon yet",
     ]);
   });
 
@@ -73,6 +73,7 @@ describe("domains as virt-install and virsh write them", () => {
       cpus: 2,
       memory: 512 * MiB,
       hugePages: "hugetlb",
+      balloon: false,
       kernel: "/var/lib/libvirt/images/k",
       initrd: "/var/lib/libvirt/images/i",
       append: "console=ttyS0 quiet",
@@ -90,7 +91,7 @@ describe("domains as virt-install and virsh write them", () => {
       console: "virtio",
     });
     expect(said(loaded, "warning")).toEqual([
-      "5: <currentMemory>: tsvm has no memory balloon, so the guest has all of <memory>",
+      "5: <currentMemory>: huge pages cannot be given up, so the guest has all of <memory>",
       "9: <vcpu>: the guest has 2 processors and cannot get more while it runs",
       '33: <driver>: tsvm has its own way in place of io="native"',
     ]);
@@ -509,6 +510,44 @@ describe("elements of a domain", () => {
     const { printed, errors } = loadText(domain(devices), "a.xml");
     expect(errors).toBe(0);
     expect(printed.split("\n")[0]).toBe(warning === undefined ? "" : `a.xml:2:1: warning: ${warning}`);
+  });
+
+  const MEMORY = "<memory unit='MiB'>512</memory>";
+  it.each([
+    ["", "", undefined],
+    ["<memballoon model='none'/>", "", false],
+    ["<memballoon model='virtio'><alias name='b'/></memballoon>", "", {}],
+    ["<memballoon model='virtio-non-transitional'/>", "", {}],
+    [
+      "<memballoon model='virtio' autodeflate='off' freePageReporting='on'><stats period='10'/></memballoon>",
+      "",
+      { deflateOnOom: false, reporting: true, statsInterval: 10 },
+    ],
+    ["<memballoon model='virtio'/>", "<currentMemory unit='MiB'>384</currentMemory>", { size: 128 * MiB }],
+    ["", "<currentMemory unit='MiB'>512</currentMemory>", undefined],
+    ["", "<currentMemory unit='MiB'>500</currentMemory>", { size: 12 * MiB }],
+  ])("the balloon %s %s", (devices, memory, balloon) => {
+    const text = domain(devices).replace(/<memory.*?<\/memory>/, `${MEMORY}${memory}`);
+    expect(text).toContain(MEMORY);
+    const { definitions, printed } = loadText(text, "a.xml");
+    expect(printed).toBe("");
+    expect(definitions[0]?.machine.balloon).toEqual(balloon);
+  });
+
+  it.each([
+    ["<memballoon model='xen'/>", "<memballoon>: the model xen is not virtio"],
+    [
+      "<memballoon model='virtio' autodeflate='yes'/>",
+      '<memballoon>: autodeflate="yes" is neither on nor off',
+    ],
+    [
+      "<memballoon model='virtio'><stats period='often'/></memballoon>",
+      '<stats>: the period "often" is no number of seconds',
+    ],
+  ])("%s is refused", (devices, message) => {
+    const { printed, errors } = loadText(domain(devices), "a.xml");
+    expect(errors).toBe(1);
+    expect(printed).toContain(message);
   });
 
   const DISK = "<disk type='file'><driver type='raw'/><source file='a'/><target dev='vda'/>";

@@ -46,7 +46,7 @@ function readDomain(domain: XmlElement, problems: Problems): VmDefinition {
   const machine: MachineDescription = {
     name: identity.name,
     cpus: readVcpus(domain, problems),
-    ...readMemory(domain, problems),
+    ...readMemory(domain, devices.balloon, problems),
     ...given({ kernel: os.kernel, initrd: os.initrd }),
     ...(os.kernel === undefined ? {} : splitCommandLine(os.commandLine ?? "", disks[0])),
     ...(disks.length === 0 ? {} : { disks }),

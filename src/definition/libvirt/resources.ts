@@ -23,10 +23,12 @@ const UNITS: Readonly<Record<string, number>> = {
 
 const NO_MATTER = 2 ** 30;
 
+/** `balloon` is what the domain says of the device; what the guest is to have of its memory stands beside the memory. */
 export function readMemory(
   domain: XmlElement,
+  balloon: MachineDescription["balloon"],
   problems: Problems,
-): Pick<MachineDescription, "memory" | "hugePages"> {
+): Pick<MachineDescription, "memory" | "hugePages" | "balloon"> {
   const memory = domain.one("memory");
   const current = domain.one("currentMemory");
   const most = domain.one("maxMemory");
@@ -52,13 +54,20 @@ export function readMemory(
     // There is an error already: nothing else is to be said of its memory.
     return { memory: NO_MATTER };
   }
-  if (now !== undefined && now < size) {
-    problems.warning(
-      "<currentMemory>: tsvm has no memory balloon, so the guest has all of <memory>",
-      current!.place,
-    );
+  const givenUp = now !== undefined && now < size ? size - now : 0;
+  if (hugePages || balloon === false) {
+    if (givenUp > 0) {
+      const reason = hugePages ? "huge pages cannot be given up" : "without a balloon";
+      problems.warning(`<currentMemory>: ${reason}, so the guest has all of <memory>`, current!.place);
+    }
+    return {
+      memory: size,
+      ...(hugePages ? { hugePages: "hugetlb" } : {}),
+      ...(balloon === false ? { balloon } : {}),
+    };
   }
-  return { memory: size, ...(hugePages ? { hugePages: "hugetlb" } : {}) };
+  if (givenUp > 0) return { memory: size, balloon: { ...balloon, size: givenUp } };
+  return { memory: size, ...(balloon === undefined ? {} : { balloon }) };
 }
 
 /** Bytes, whole pages of them as libvirt rounds up to KiB. */

@@ -4,6 +4,7 @@ import type { VmDefinition } from "../definition.ts";
 import { joinCommandLine } from "../kernel-parameters.ts";
 import { tellUnsaid } from "../unsaid.ts";
 import type { Problems } from "../problems.ts";
+import { writeBalloon } from "./balloon.ts";
 import { writeInterface } from "./interfaces.ts";
 import { writeIoTune } from "./io-tune.ts";
 import { writeMetadata } from "./metadata.ts";
@@ -14,10 +15,22 @@ import { xml2js } from "./xml2js.ts";
 export function writeLibvirt(definition: VmDefinition, problems: Problems): string {
   const { name, uuid, title, description, machine, restart } = definition;
   tellUnsaid(definition, "libvirt's XML", ["command", "root", "bootEntry", "hugePages", "agent"], problems);
-  const { cpus, memory, kernel, disks = [], networks = [], hugePages, vsock, console, acpi } = machine;
+  const {
+    cpus,
+    memory,
+    kernel,
+    disks = [],
+    networks = [],
+    hugePages,
+    vsock,
+    console,
+    acpi,
+    balloon,
+  } = machine;
   if (disks.length > 26) problems.error(`${disks.length} disks are more than there are letters`);
   const metadata = writeMetadata(definition);
   const always = restart?.policy === "always" || restart?.policy === "unless-stopped";
+  const givenUp = balloon === undefined || balloon === false ? 0 : (balloon.size ?? 0);
   const domain = {
     $: { type: "kvm" },
     name,
@@ -26,6 +39,9 @@ export function writeLibvirt(definition: VmDefinition, problems: Problems): stri
     ...(description === undefined ? {} : { description }),
     ...(metadata === undefined ? {} : { metadata }),
     memory: { $: { unit: "KiB" }, _: memory / 1024 },
+    ...(givenUp === 0
+      ? {}
+      : { currentMemory: { $: { unit: "KiB" }, _: Math.ceil((memory - givenUp) / 1024) } }),
     ...(hugePages === "hugetlb"
       ? { memoryBacking: { hugepages: { page: { $: { size: 2048, unit: "KiB" } } } } }
       : {}),
@@ -50,7 +66,9 @@ export function writeLibvirt(definition: VmDefinition, problems: Problems): stri
         target: { $: { type: console === "virtio" ? "virtio" : "serial", port: 0 } },
       },
       ...(vsock === undefined ? {} : { vsock: writeVsock(vsock, problems) }),
-      memballoon: { $: { model: "none" } },
+      ...(balloon === undefined
+        ? {}
+        : { memballoon: balloon === false ? { $: { model: "none" } } : writeBalloon(balloon) }),
       rng: { $: { model: "virtio" }, backend: { $: { model: "random" }, _: "/dev/urandom" } },
     },
   };

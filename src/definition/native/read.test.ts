@@ -199,7 +199,7 @@ describe("a bad native definition", () => {
     [
       "a key in other capitals",
       "version: 1\nread-only: 1\ndisks: [{path: a, readonly: true}]\n",
-      `web.yaml:2:1: unknown key "read-only"\n   2 | read-only: 1\n     | ^^^^^^^^^\n  → known here: version, name, title, description, uuid, labels, cpus, memory, hugePages, kernel, bootEntry, initrd, append, disks, networks, vsock, agent, root, rootDevice, console, acpi, command, restart, stopTimeout, dependsOn\nweb.yaml:3:19: unknown key "readonly"\n   3 | disks: [{path: a, readonly: true}]\n     |                   ^^^^^^^^\n  → did you mean readOnly?`,
+      `web.yaml:2:1: unknown key "read-only"\n   2 | read-only: 1\n     | ^^^^^^^^^\n  → known here: version, name, title, description, uuid, labels, cpus, memory, hugePages, balloon, kernel, bootEntry, initrd, append, disks, networks, vsock, agent, root, rootDevice, console, acpi, command, restart, stopTimeout, dependsOn\nweb.yaml:3:19: unknown key "readonly"\n   3 | disks: [{path: a, readonly: true}]\n     |                   ^^^^^^^^\n  → did you mean readOnly?`,
     ],
     [
       "a context ID that is not the guest's",

@@ -106,6 +106,19 @@ const vsock = object({
   path: about(path, "The unix socket of the host that leads into the guest; relative to this file."),
 });
 
+const balloon = object({
+  size: about(size, "What the guest is to give up from the start; 0 by default."),
+  reporting: about(flag, "The guest tells which of its pages are free; true by default."),
+  deflateOnOom: about(
+    flag,
+    "A guest that runs out of memory takes back what it has given up; true by default.",
+  ),
+  statsInterval: about(
+    duration,
+    "How often the guest is asked for its figures; by default when somebody looks.",
+  ),
+});
+
 const command = object({
   argv: z.array(argument).check(z.minLength(1, "must name a program"), z.describe("Program and arguments.")),
   env: about(z.record(variableName, argument), "Environment variables."),
@@ -121,6 +134,10 @@ const vmShape = {
   cpus: about(count, "Number of virtual processors; 1 by default."),
   memory: about(size, "Guest memory, such as 512M or 2G; 128M by default."),
   hugePages: about(z.enum(["none", "transparent", "hugetlb"]), "What backs guest memory: none by default."),
+  balloon: about(
+    z.union([flag, balloon], "must be true, false, or a mapping"),
+    "A memory balloon: what the guest gives up, and what it tells to be free, goes back to the host.",
+  ),
   kernel: about(
     path,
     "Path of a bzImage or ELF vmlinux; bundled: the one that comes with tsvm; disk: the one that the first disk would boot. By default disk if there is a disk and no command, else bundled.",
@@ -196,12 +213,13 @@ export const singleSchema = object({
 });
 
 // Said once in the JSON Schema.
-for (const [id, schema] of Object.entries({ disk, network, forward, rateLimit, vsock, command }))
+for (const [id, schema] of Object.entries({ disk, network, forward, rateLimit, vsock, balloon, command }))
   z.globalRegistry.add(schema, { id });
 
 export type NativeVm = z.infer<typeof vmSchema>;
 export type NativeFile = z.infer<typeof fileSchema>;
 export type NativeSingle = z.infer<typeof singleSchema>;
+export type NativeBalloon = z.infer<typeof balloon>;
 export type NativeDisk = z.infer<typeof disk>;
 export type NativeNetwork = z.infer<typeof network>;
 export type NativeVsock = z.infer<typeof vsock>;

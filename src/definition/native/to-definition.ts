@@ -1,5 +1,6 @@
 /** A VM of the native format as a definition: units to numbers, paths to absolute ones. */
 import type {
+  BalloonDescription,
   CommandDescription,
   DiskDescription,
   MachineDescription,
@@ -64,6 +65,7 @@ function toMachine(name: string, vm: NativeVm, file: (path: string) => string): 
     cpus: vm.cpus === undefined ? DEFAULT_CPUS : Number(vm.cpus),
     memory: vm.memory === undefined ? DEFAULT_MEMORY : parseSize(vm.memory)!,
     ...given({ hugePages }),
+    ...(vm.balloon === undefined ? {} : { balloon: toBalloon(vm.balloon) }),
     ...(kernel === undefined
       ? {}
       : kernel === "bundled" || kernel === "disk"
@@ -106,6 +108,16 @@ function toVsock({ cid, path }: NativeVsock, file: (path: string) => string): Vs
   return {
     ...(cid === undefined ? {} : { cid: Number(cid) }),
     ...(path === undefined ? {} : { path: file(path) }),
+  };
+}
+
+function toBalloon(balloon: NonNullable<NativeVm["balloon"]>): BalloonDescription | false {
+  if (typeof balloon !== "object") return isTrue(balloon) ? {} : false;
+  const { size, reporting, deflateOnOom, statsInterval } = balloon;
+  return {
+    ...(size === undefined ? {} : { size: parseSize(size)! }),
+    ...flags({ reporting, deflateOnOom }),
+    ...(statsInterval === undefined ? {} : { statsInterval: parseDuration(statsInterval)! / 1000 }),
   };
 }
 

@@ -2,6 +2,7 @@
 import { relative, sep } from "node:path";
 import { stringify } from "yaml";
 import type {
+  BalloonDescription,
   CommandDescription,
   DiskDescription,
   MachineDescription,
@@ -64,6 +65,7 @@ function toMachine(machine: MachineDescription, file: (path: string) => string):
   return {
     cpus,
     memory: formatSize(memory),
+    ...(machine.balloon === undefined ? {} : { balloon: toBalloon(machine.balloon) }),
     ...given({ hugePages, kernel: kernel === undefined ? kernelSource : file(kernel), bootEntry }),
     ...given({ initrd: initrd === undefined ? undefined : file(initrd), append }),
     ...(disks === undefined ? {} : { disks: disks.map((disk) => toDisk(disk, file)) }),
@@ -72,6 +74,19 @@ function toMachine(machine: MachineDescription, file: (path: string) => string):
     ...(machine.agent === undefined ? {} : { agent: machine.agent !== false }),
     ...given({ root, rootDevice, console, acpi }),
     ...(command === undefined ? {} : { command: toCommand(command) }),
+  };
+}
+
+function toBalloon(balloon: BalloonDescription | false): NonNullable<NativeVm["balloon"]> {
+  if (balloon === false) return false;
+  const { size, statsInterval, ...flags } = balloon;
+  if (Object.keys(balloon).length === 0) return true;
+  return {
+    ...given({ size: size === undefined ? undefined : formatSize(size) }),
+    ...flags,
+    ...given({
+      statsInterval: statsInterval === undefined ? undefined : formatDuration(statsInterval * 1000),
+    }),
   };
 }
 

@@ -1,34 +1,70 @@
-/** What a block device has done: counters in shared memory, which the I/O thread writes and any thread reads. */
+/** What a block device has done, in shared memory: the I/O thread counts, any thread reads. */
+import { Counters } from "../counters.ts";
+import { LatencyHistogram, type LatencyCounts } from "../histogram.ts";
 
+const NAMES = [
+  "reads",
+  "readBytes",
+  "writes",
+  "writtenBytes",
+  "flushes",
+  "discards",
+  "errors",
+  "throttled",
+] as const;
+
+/** Numbers in the list of names. */
 export const Counter = {
   reads: 0,
   readBytes: 1,
   writes: 2,
   writtenBytes: 3,
   flushes: 4,
+  /** Requests to write zeroes, too. */
   discards: 5,
   errors: 6,
+  /** Waits for a rate limit. */
   throttled: 7,
 } as const;
-type CounterName = keyof typeof Counter;
-const NAMES = Object.keys(Counter) as CounterName[];
+
+/** In the order of the kinds of requests (READ, WRITE, FLUSH, DISCARD); writing zeroes counts as discarding. */
+const LATENCIES = ["read", "write", "flush", "discard"] as const;
 
 /** Counts since the start of the machine. `discards` also counts requests to write zeroes, `throttled` waits for a rate limit. */
-export type DiskCounts = Readonly<Record<CounterName, number>>;
+export type DiskCounts = Readonly<Record<(typeof NAMES)[number], number>>;
+
+/** How long requests have taken, from when the device took them to when the guest had the answer. */
+export type DiskLatency = Readonly<Record<(typeof LATENCIES)[number], LatencyCounts>>;
 
 export class BlkCounters {
-  static readonly BYTES = NAMES.length * 8;
-  readonly #values: Float64Array;
+  static readonly BYTES = Counters.bytes(NAMES) + LATENCIES.length * LatencyHistogram.BYTES;
+  readonly #counters: Counters<(typeof NAMES)[number]>;
+  readonly #latencies: readonly LatencyHistogram[];
 
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(BlkCounters.BYTES), offset = 0) {
-    this.#values = new Float64Array(buffer, offset, NAMES.length);
+    this.#counters = new Counters(NAMES, buffer, offset);
+    const start = offset + Counters.bytes(NAMES);
+    this.#latencies = LATENCIES.map(
+      (_, index) => new LatencyHistogram(buffer, start + index * LatencyHistogram.BYTES),
+    );
   }
 
-  add(counter: (typeof Counter)[CounterName], count = 1): void {
-    this.#values[counter]! += count;
+  add(counter: number, count = 1): void {
+    this.#counters.add(counter, count);
+  }
+
+  /** A request of this kind has taken so many ms. */
+  took(kind: number, ms: number): void {
+    this.#latencies[Math.min(kind, LATENCIES.length - 1)]!.record(ms);
   }
 
   get counts(): DiskCounts {
-    return Object.fromEntries(NAMES.map((name) => [name, this.#values[Counter[name]]!])) as DiskCounts;
+    return this.#counters.counts;
+  }
+
+  get latency(): DiskLatency {
+    return Object.fromEntries(
+      LATENCIES.map((name, index) => [name, this.#latencies[index]!.counts]),
+    ) as DiskLatency;
   }
 }

@@ -19,7 +19,7 @@ import type { RateLimiter } from "../rate-limiter.ts";
 import { BLOCKED, byteAddress, gather, PENDING, VirtioBackend } from "./backend.ts";
 import { BlkCounters, Counter } from "./blk-counters.ts";
 import { VIRTIO_ID_BLOCK } from "./constants.ts";
-import { VirtqueueError, type DescriptorChain } from "./queue.ts";
+import { VirtqueueError, type DescriptorChain, type Virtqueue } from "./queue.ts";
 import type { VirtioModel, VirtioState } from "./state.ts";
 
 const SECTOR = 512;
@@ -113,6 +113,8 @@ class BlkRequest extends DiskRequest {
   statusAt = 0;
   /** For the used ring, if it succeeds. */
   written = 1;
+  /** When the device took it, ms. */
+  takenAt = 0;
 }
 
 /** Instead of a status: the request goes to the disk. */
@@ -130,6 +132,8 @@ export class VirtioBlk extends VirtioBackend {
   readonly #runLater: (delay: number) => void;
   readonly #free: BlkRequest[] = [];
   #made = 0;
+  /** When the last request was answered, for the next one of the same turn; else 0. */
+  #answeredAt = 0;
   /** The queue waits for a request to end, because there are as many as may be. */
   #full = false;
 
@@ -157,6 +161,11 @@ export class VirtioBlk extends VirtioBackend {
     this.#runLater = runLater;
   }
 
+  protected override serve(queue: Virtqueue, index: number): boolean {
+    this.#answeredAt = 0;
+    return super.serve(queue, index);
+  }
+
   protected override handle(_index: number, chain: DescriptorChain): number {
     if (chain.writableBytes < 1) throw new VirtqueueError("block request without a status byte");
     const statusAt = byteAddress(chain, "writable", chain.writableBytes - 1);
@@ -176,8 +185,13 @@ export class VirtioBlk extends VirtioBackend {
     request.head = chain.head;
     request.epoch = this.epoch;
     request.statusAt = statusAt;
+    // What has just been answered by this thread ended just now.
+    request.takenAt = this.#answeredAt === 0 ? this.#now() : this.#answeredAt;
     this.#count(request);
-    if (!this.#queue.start(request)) return PENDING;
+    if (!this.#queue.start(request)) {
+      this.#answeredAt = 0;
+      return PENDING;
+    }
     const written = this.#answer(request);
     this.#free.push(request);
     return written;
@@ -210,7 +224,9 @@ export class VirtioBlk extends VirtioBackend {
   }
 
   /** Writes the status; returns the length for the used ring. */
-  #answer({ errno, statusAt, written }: BlkRequest): number {
+  #answer({ kind, takenAt, errno, statusAt, written }: BlkRequest): number {
+    this.#answeredAt = this.#now();
+    this.#counters.took(kind, this.#answeredAt - takenAt);
     if (errno !== 0) this.#counters.add(Counter.errors);
     this.memory.setUint8(statusAt, errno === 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
     return errno === 0 ? written : 1;

@@ -9,6 +9,7 @@ import { errno, readv, writev } from "../../ffi/libc.ts";
 import type { GuestMemory } from "../../kvm/guest-memory.ts";
 import { BLOCKED, byteAddress, gather, UNFINISHED, VirtioBackend } from "./backend.ts";
 import { VIRTIO_ID_CONSOLE } from "./constants.ts";
+import { ConsoleCounter, consoleCounters, type ConsoleCounters } from "./device-counters.ts";
 import { VirtqueueError, type DescriptorChain } from "./queue.ts";
 import type { VirtioModel, VirtioState } from "./state.ts";
 
@@ -87,9 +88,17 @@ export class VirtioConsole extends VirtioBackend {
   readonly #open: boolean[];
   #pending: Uint8Array[] = [];
   #size: WindowSize;
+  readonly #counters: ConsoleCounters;
 
-  constructor(state: VirtioState, memory: GuestMemory, ports: readonly ConsolePort[], size: WindowSize) {
+  constructor(
+    state: VirtioState,
+    memory: GuestMemory,
+    ports: readonly ConsolePort[],
+    size: WindowSize,
+    counters: ConsoleCounters = consoleCounters(),
+  ) {
     super(state, memory);
+    this.#counters = counters;
     this.#ports = ports;
     this.#sent = ports.map(() => 0);
     this.#open = ports.map(() => false);
@@ -147,7 +156,9 @@ export class VirtioConsole extends VirtioBackend {
     gather(this.#vector, chain, "writable", 0, LARGEST_READ);
     const got = readv(this.#ports[port]!.inputFd, this.#vector.address, this.#vector.count);
     // Nothing there, or the host has closed its end: the buffer waits for better times.
-    return got > 0 ? got : BLOCKED;
+    if (got <= 0) return BLOCKED;
+    this.#counters.add(ConsoleCounter.receivedBytes, got);
+    return got;
   }
 
   #output(port: number, chain: DescriptorChain): number {
@@ -168,6 +179,7 @@ export class VirtioConsole extends VirtioBackend {
         break; // nobody listens any more: the bytes are lost, the guest goes on
       }
       sent += wrote;
+      this.#counters.add(ConsoleCounter.sentBytes, wrote);
     }
     this.#sent[port] = 0;
     return 0;

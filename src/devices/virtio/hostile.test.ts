@@ -13,6 +13,7 @@ import { HostPort } from "../testing/console-driver.ts";
 import { CID, Client, Service, TestHost } from "../testing/vsock-driver.ts";
 import { GUARD_BYTE, guardedMemory, INDIRECT, ProbeBackend, probeModel, Rig } from "../testing/driver.ts";
 import type { VirtioBackend } from "./backend.ts";
+import { balloonModel, VirtioBalloon } from "./balloon/balloon.ts";
 import { blkModel, VirtioBlk } from "./blk.ts";
 import { consoleModel, VirtioConsole } from "./console.ts";
 import { R } from "./mmio.ts";
@@ -52,6 +53,13 @@ const TARGETS: Record<string, () => Target> = {
   rng: () => ({
     model: rngModel(),
     build: (state, memory) => new VirtioRng(state, memory),
+    drain: () => Buffer.alloc(0),
+    close: () => undefined,
+  }),
+  balloon: () => ({
+    model: balloonModel({ pages: 100, reporting: true, deflateOnOom: true }),
+    // There is no file behind this memory: what is taken from it stays, and counts as an error.
+    build: (state, memory) => new VirtioBalloon(state, memory),
     drain: () => Buffer.alloc(0),
     close: () => undefined,
   }),

@@ -1,15 +1,22 @@
 import { receiveQueue, transmitQueue, VirtioConsole } from "../../devices/virtio/console.ts";
+import { consoleCounters } from "../../devices/virtio/device-counters.ts";
 import { EPOLLIN, EPOLLOUT } from "../../ffi/constants.ts";
 import type { ConsoleBackendPlan } from "../plan.ts";
 import type { DeviceBuilder } from "./device.ts";
 
 export const buildConsole: DeviceBuilder<ConsoleBackendPlan> = (
-  { memory, loop, control },
+  { machine, memory, loop, control },
   state,
   _plan,
-  { ports, size },
+  { ports, size, counters },
 ) => {
-  const backend = new VirtioConsole(state, memory, ports, size);
+  const backend = new VirtioConsole(
+    state,
+    memory,
+    ports,
+    size,
+    consoleCounters(machine.shared, counters.offset),
+  );
   return {
     backend,
     attach(runners) {

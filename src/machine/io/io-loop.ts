@@ -1,4 +1,10 @@
 /** The I/O thread: one {@link EventLoop} over queue notifications, status changes, finished transfers and host descriptors. */
+import {
+  ActivityCounter,
+  activityCounters,
+  entropyCounters,
+  type ActivityCounters,
+} from "../../devices/virtio/device-counters.ts";
 import { VirtioRng } from "../../devices/virtio/rng.ts";
 import type { VirtioState } from "../../devices/virtio/state.ts";
 import { EPOLLIN } from "../../ffi/constants.ts";
@@ -6,7 +12,8 @@ import { GuestMemory } from "../../kvm/guest-memory.ts";
 import { ControlBlock } from "../control.ts";
 import { serialOf, virtioStateOf } from "../devices.ts";
 import { ring } from "../doorbell.ts";
-import type { MachinePlan, VirtioPlan } from "../plan.ts";
+import type { EntropyBackendPlan, MachinePlan, VirtioPlan } from "../plan.ts";
+import { buildBalloon } from "./balloon.ts";
 import { buildConsole } from "./console.ts";
 import type { IoContext, IoDevice } from "./device.ts";
 import { Disks } from "./disks.ts";
@@ -26,7 +33,7 @@ export function runIoLoop(machine: MachinePlan, warn: (text: string) => void): v
     for (const plan of machine.virtio) {
       const device = buildDevice(context, plan, virtioStateOf(machine, plan), disks);
       devices.push(device);
-      watchDevice(loop, plan, device);
+      watchDevice(loop, plan, device, activityCounters(machine.shared, plan.activity.offset));
     }
     watchSerialInput(loop, machine.serial, serialOf(machine));
     loop.watch(machine.ioControlFd, EPOLLIN, () => {
@@ -45,7 +52,7 @@ function buildDevice(context: IoContext, plan: VirtioPlan, state: VirtioState, d
   const { backend } = plan;
   switch (backend.type) {
     case "rng":
-      return { backend: new VirtioRng(state, context.memory) };
+      return { backend: buildEntropy(context, state, backend) };
     case "blk":
       return { backend: disks.open(state, plan, backend) };
     case "console":
@@ -54,16 +61,34 @@ function buildDevice(context: IoContext, plan: VirtioPlan, state: VirtioState, d
       return buildNet(context, state, plan, backend);
     case "vsock":
       return buildVsock(context, state, plan, backend);
+    case "balloon":
+      return buildBalloon(context, state, plan, backend);
   }
 }
 
-function watchDevice(loop: EventLoop, plan: VirtioPlan, { backend, attach }: IoDevice): void {
+function buildEntropy(
+  { machine, memory }: IoContext,
+  state: VirtioState,
+  { counters }: EntropyBackendPlan,
+): VirtioRng {
+  return new VirtioRng(state, memory, entropyCounters(machine.shared, counters.offset));
+}
+
+function watchDevice(
+  loop: EventLoop,
+  plan: VirtioPlan,
+  { backend, attach }: IoDevice,
+  activity: ActivityCounters,
+): void {
   const runners = plan.notifyFds.map((fd, index) => {
     const run = (): void => {
       // Stopped for fairness with work left: ring our own bell, so that the others get their turn first.
       if (backend.run(index)) ring(fd);
     };
-    loop.watch(fd, EPOLLIN, run);
+    loop.watch(fd, EPOLLIN, () => {
+      activity.add(ActivityCounter.notifications);
+      run();
+    });
     return run;
   });
   loop.watch(plan.wakeFd, EPOLLIN, () => {

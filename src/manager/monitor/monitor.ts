@@ -152,6 +152,14 @@ export class Monitor implements Controlled {
     return monitorStats(this.#parts.definition.machine, this.#machine);
   }
 
+  setBalloon(bytes: number): void {
+    if (this.#machine === undefined) {
+      const { state } = this.#keeper.record;
+      throw new ManagerError("ERR_VM_NOT_RUNNING", `${this.#parts.definition.name} is ${state}, not running`);
+    }
+    this.#machine.setBalloon(bytes);
+  }
+
   type(bytes: Buffer, drained: () => void): boolean {
     const machine = this.#machine;
     if (machine === undefined) return true;

@@ -12,6 +12,7 @@ export interface Controlled {
   resume(): Promise<void>;
   pressPowerButton(): boolean;
   stats(): MonitorStats;
+  setBalloon(bytes: number): void;
   /** False when the guest takes it slower than it comes; then `drained` is called once it goes on. */
   type(bytes: Buffer, drained: () => void): boolean;
   resize(rows: number, columns: number): void;
@@ -54,6 +55,9 @@ export class Requests {
         return { known: this.#vm.pressPowerButton() };
       case "stats":
         return this.#vm.stats();
+      case "balloon":
+        this.#setBalloon(params);
+        return {};
       case "console":
         from.mayType = params.input === true;
         // Behind the answer.
@@ -72,6 +76,12 @@ export class Requests {
 
   gone(from: Connection): void {
     this.#console.detach(from);
+  }
+
+  #setBalloon({ bytes }: Params): void {
+    if (!Number.isSafeInteger(bytes) || (bytes as number) < 0)
+      throw new RequestError("bytes: not a number of bytes");
+    this.#vm.setBalloon(bytes as number);
   }
 
   #type(from: Connection, { data }: Params): void {

@@ -15,5 +15,14 @@ export function monitorStats(description: MachineDescription, machine: Machine |
     cpus: description.cpus,
     exits: { ...used?.exits },
     disks: used?.disks ?? null,
+    networks: used?.networks ?? null,
+    balloon: used?.balloon ?? null,
+    vsock: used?.vsock ?? null,
+    console: used?.console ?? null,
+    entropy: used?.entropy ?? null,
+    devices: used?.devices ?? null,
+    uptime: used?.uptime ?? null,
+    vcpuTimes: used?.cpuTime.vcpus ?? null,
+    ioCpuTime: used?.cpuTime.io ?? null,
   };
 }
