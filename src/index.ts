@@ -39,6 +39,7 @@ export type {
   NetworkDescription,
   NetworkRateLimits,
   PortForward,
+  VsockDescription,
 } from "./machine/description.ts";
 export {
   connectVsock,
@@ -46,7 +47,16 @@ export {
   type VsockConnectOptions,
   type VsockConnectReason,
 } from "./machine/vsock-connect.ts";
+export type { VsockCounts } from "./devices/virtio/vsock/vsock-counters.ts";
 export { VsockListenError } from "./devices/virtio/vsock/listen.ts";
+export { AgentError, CopyError, type AgentErrorCode, type CopyProblem } from "./agent/errors.ts";
+export type { AgentOptions, CopyFromOptions, CopyToOptions, ExecOptions } from "./agent/client.ts";
+export type { CopyLimits } from "./agent/copy-from.ts";
+export type { CopyResult } from "./agent/copy-to.ts";
+export { GuestProcess, type ExecExit, type ExecOutput, type OutputOptions } from "./agent/process.ts";
+export type { CommandUsage } from "./agent/protocol.ts";
+export type { FilesInMemory } from "./agent/tree-source.ts";
+export { sandbox, type SandboxOptions, type SandboxResult } from "./sandbox/sandbox.ts";
 export { GuestProtocolError, type CommandExit } from "./machine/guest-init.ts";
 export {
   BootFileError,

@@ -45,7 +45,19 @@ const CASES: [words: string[], offered: string[]][] = [
   ],
   [
     ["image", ""],
-    ["cat", "check", "convert", "create", "info", "kernels", "ls", "overlay", "resize", "snapshot"],
+    [
+      "add-agent",
+      "cat",
+      "check",
+      "convert",
+      "create",
+      "info",
+      "kernels",
+      "ls",
+      "overlay",
+      "resize",
+      "snapshot",
+    ],
   ],
   [
     ["image", "ls", "--"],

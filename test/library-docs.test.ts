@@ -15,11 +15,17 @@ const examples = [
   ...markdownExamples("README.md"),
   ...markdownExamples("docs/library.md"),
   ...docstringExamples("src/machine/machine.ts"),
+  ...docstringExamples("src/sandbox/sandbox.ts"),
 ];
 
 test("there are examples in all places where they are looked for", () => {
   const places = new Set(examples.map(({ where }) => where.replace(/:\d+$/, "")));
-  expect([...places]).toEqual(["README.md", "docs/library.md", "src/machine/machine.ts"]);
+  expect([...places]).toEqual([
+    "README.md",
+    "docs/library.md",
+    "src/machine/machine.ts",
+    "src/sandbox/sandbox.ts",
+  ]);
   expect(examples.length).toBeGreaterThan(10);
 });
 

@@ -89,7 +89,7 @@ suite("words that make no sense", [KVM], () => {
         2,
         'tsvm: --since: "noon" is not a time\n  → write for example 10m, or 2026-01-31T12:00:00Z\n',
       ],
-      [["completion", "csh"], 2, 'tsvm: completion: "csh" is not one of bash, zsh, fish\n'],
+      [["completion", "csh"], 2, 'tsvm: shell: "csh" is not one of bash, zsh, fish\n'],
     ];
     for (const [args, status, stderr] of cases) {
       expect(await run(args), args.join(" ")).toMatchObject({ status, stdout: "", stderr });

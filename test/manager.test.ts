@@ -100,6 +100,17 @@ suite("a VM in the background", [KVM], () => {
     ]);
   });
 
+  test("shows the ports that lead to it, where there are any", async () => {
+    const networks = [{ type: "user", forwards: ["8080:80", "[::1]:5353:53/udp"] }];
+    await run(["define", manager.file("ports.json", { web: { code: IDLE, networks }, db: { code: IDLE } })]);
+    const ports = await run(["ps", "-a", "--format", "{{.name}} {{.ports}}"]);
+    expect(ports.stdout).toBe('db []\nweb ["8080:80","[::1]:5353:53/udp"]\n');
+    expect((await run(["ps", "-a"])).stdout).toMatch(
+      / PORTS +TITLE\ndb .*\nweb .* 8080:80, \[::1\]:5353:53\/udp\n$/,
+    );
+    expect((await run(["ps", "-a", "--filter", "name=db"])).stdout).not.toContain("PORTS");
+  });
+
   test("has nothing to do with the process that started it", async () => {
     await manager.define({ web: { code: IDLE } });
     // A shell that holds a lock file, and whose whole session is then killed.
@@ -290,8 +301,10 @@ suite("a VM in the background", [KVM], () => {
     ]);
     const of = (name: string): unknown[] => families.get(name)!.samples.map(({ labels }) => labels);
     expect(of("tsvm_device_interrupts_total")).toEqual([
+      { vm: "a", device: "vsock" },
       { vm: "a", device: "entropy" },
       { vm: "a", device: "balloon" },
+      { vm: "b", device: "vsock" },
       { vm: "b", device: "entropy" },
     ]);
     expect(families.get("tsvm_vm_memory_bytes")!.samples.map(({ value }) => value)).toEqual([

@@ -22,52 +22,46 @@ struct slot {
 
 static struct slot slots[SLOTS];
 
-static void free_memory(struct connection *connection)
-{
-	for (size_t i = 0; i < sizeof(connection->memory) / sizeof(connection->memory[0]); i++) {
-		sys_free(connection->memory[i].address, connection->memory[i].length);
-		connection->memory[i].address = NULL;
-	}
-}
-
 static void reap(int signals)
 {
 	char info[128];
 	long pid;
 
-	while (sys_read(signals, info, sizeof(info)) > 0)
-		;
+	sys_read(signals, info, sizeof(info));
 	while ((pid = sys_wait4(-1, NULL, WNOHANG, NULL)) > 0)
 		for (int i = 0; i < SLOTS; i++)
 			if (slots[i].pid == pid) {
-				free_memory(slots[i].connection);
+				arena_free(&slots[i].connection->arena);
 				slots[i].pid = 0;
 				break;
 			}
 }
 
-/* A slot with memory; NULL when all are taken, or memory is. */
+/* NULL when all are taken. */
 static struct slot *free_slot(void)
 {
-	for (int i = 0; i < SLOTS; i++) {
-		if (slots[i].pid)
-			continue;
-		if (!slots[i].connection)
-			slots[i].connection = sys_allocate(sizeof(struct connection));
-		if (slots[i].connection)
-			slots[i].connection->turned_away = i >= AGENT_CONNECTIONS;
-		return slots[i].connection ? &slots[i] : NULL;
-	}
+	for (int i = 0; i < SLOTS; i++)
+		if (!slots[i].pid)
+			return &slots[i];
 	return NULL;
 }
 
 static long serve(struct slot *slot, int fd, int listener, int signals, int under_init)
 {
+	if (!slot->connection)
+		slot->connection = sys_allocate(sizeof(struct connection));
 	struct connection *connection = slot->connection;
 
+	if (!connection)
+		return -ENOMEM;
 	connection->port = (struct port){
 		.fd = fd, .connection = 1, .in = connection->in, .in_size = sizeof(connection->in)};
-	connection->outcome = (struct outcome){0};
+	connection->arena = (struct arena){.at = connection->request, .left = sizeof(connection->request)};
+	connection->outcome.kind = EXIT_STATUS;
+	connection->outcome.value = 0;
+	connection->outcome.message.length = 0;
+	connection->host_sends = 0;
+	connection->turned_away = slot - slots >= AGENT_CONNECTIONS;
 	connection->signals = signals;
 	connection->under_init = under_init;
 	connection->listener = listener;

@@ -44,12 +44,12 @@ struct connection {
 	int turned_away; /* there are too many */
 	int under_init; /* PID 1 is tsvm's init */
 	struct outcome outcome;
-	/* What a request was taken apart into: given back after the process has ended, however it did. */
-	struct {
-		void *address;
-		size_t length;
-	} memory[3];
+	/* For the request. What it holds is given back after the process has ended, however it did. */
+	struct arena arena;
+	/* The host may be sending when it is answered. */
+	int host_sends;
 	struct identity identity;
+	char request[4096];
 	char in[SESSION_CHUNK];
 	union {
 		struct {

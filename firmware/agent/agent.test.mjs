@@ -781,6 +781,15 @@ test("files that do not say how long they are; links that are followed or not", 
   ]);
 });
 
+test("the top is named without slashes, or something where it has no name", async () => {
+  const base = scratch();
+  mkdirSync(join(base, "dir"));
+  const topName = async (path) => treeOf((await converse(get(path))).frames)[0][1];
+  assert.equal(await topName(`${base}/dir///`), "dir");
+  assert.equal(await topName(`${base}/dir/.`), "unnamed");
+  assert.equal(await topName(`${base}/dir/../dir/../dir/.`), "unnamed");
+});
+
 test("what cannot be got is told, and the others go on", async () => {
   const nothing = await converse(get("/no/such/file"));
   assert.deepEqual(nothing.exit, { kind: 2, value: 2, message: "/no/such/file: no such file or directory" });

@@ -5,7 +5,7 @@
 
 enum {
 	/* The host sends its request without waiting for the hello. */
-	REQUEST_WAIT_MS = 30000,
+	REQUEST_WAIT_MS = 60000,
 	CLOSE_WAIT_MS = 5000,
 };
 
@@ -31,6 +31,7 @@ static void serve_request(struct connection *connection, uint8_t type, struct re
 	case FRAME_PING:
 		break;
 	default:
+		connection->host_sends = 1;
 		refuse(&connection->outcome, "a request that this agent does not know: tsvm is newer");
 	}
 }
@@ -42,24 +43,25 @@ static void receive_request(struct connection *connection)
 	int milliseconds = REQUEST_WAIT_MS;
 
 	if (connection->turned_away) {
-		connection->outcome = (struct outcome){.kind = EXIT_NOT_STARTED, .value = EAGAIN};
+		connection->host_sends = 1;
+		connection->outcome.kind = EXIT_NOT_STARTED;
+		connection->outcome.value = EAGAIN;
 		message_add(&connection->outcome.message, "the agent serves as many connections as it can already");
 		return;
 	}
 	if (!port_next(port, &frame, &milliseconds)) {
+		connection->host_sends = 1;
 		refuse(&connection->outcome, "the host sent no request");
 		return;
 	}
-	char *payload = port_payload(port, &frame, &milliseconds);
+	char *payload = port_payload(port, &frame, &milliseconds, &connection->arena);
 
 	if (!payload) {
 		refuse(&connection->outcome, "request cut short");
 		return;
 	}
-	struct reader request = {payload, payload + frame.length, 0};
+	struct reader request = {.at = payload, .end = payload + frame.length, .arena = &connection->arena};
 
-	connection->memory[0].address = payload;
-	connection->memory[0].length = (size_t)frame.length + 1;
 	serve_request(connection, frame.type, &request);
 }
 
@@ -71,9 +73,11 @@ static void await_close(struct port *port)
 {
 	int milliseconds = CLOSE_WAIT_MS;
 
-	do
+	while (port_wait(port, &milliseconds)) {
 		port->in_start = port->in_end = 0;
-	while (port_fill(port, 1, &milliseconds));
+		if (port_read(port) < 0)
+			break;
+	}
 }
 
 void connection_main(void *argument)
@@ -87,7 +91,7 @@ void connection_main(void *argument)
 	store_u32(hello + 4, AGENT_CAPABILITIES);
 	port_send(port, FRAME_HELLO, hello, sizeof(hello));
 	receive_request(connection);
-	if (port_send_exit(port, &connection->outcome) >= 0)
+	if (port_send_exit(port, &connection->outcome) >= 0 && connection->host_sends)
 		await_close(port);
 	sys_exit(0);
 }

@@ -28,6 +28,7 @@ void run_in_session(struct connection *connection, const struct command *command
 	struct session *session = &connection->session;
 	char usage[24];
 
+	connection->host_sends = io != SESSION_NO_STDIN;
 	/* Not all of it: most is buffers. */
 	memset(session, 0, offsetof(struct session, out));
 	session->port = &connection->port;
@@ -39,12 +40,13 @@ void run_in_session(struct connection *connection, const struct command *command
 	session_run(session, command, connection->start_stack, &connection->outcome);
 	if (session->lost)
 		sys_exit(0);
+	connection->host_sends &= !session->input_ended;
 	if (connection->outcome.kind == EXIT_NOT_STARTED)
 		return;
 	store_u64(usage, session->usage.user);
 	store_u64(usage + 8, session->usage.system);
 	store_u64(usage + 16, session->usage.memory);
-	port_send(&connection->port, FRAME_USAGE, usage, sizeof(usage));
+	port_hold(&connection->port, FRAME_USAGE, usage, sizeof(usage));
 }
 
 static void add_default(char **envp, uint32_t *envc, const char *name, char *assignment)
@@ -82,12 +84,9 @@ void serve_exec(struct connection *connection, struct reader *request)
 		refuse(outcome, "exec request with unknown flags: tsvm is newer than the guest's agent");
 		return;
 	}
-	command.argv = read_list(request, &command.argc, 0, &connection->memory[1].length);
-	connection->memory[1].address = command.argv;
-	if (!request->broken) {
-		command.envp = read_list(request, &envc, SPARE_ENV, &connection->memory[2].length);
-		connection->memory[2].address = command.envp;
-	}
+	command.argv = read_list(request, &command.argc, 0);
+	if (!request->broken)
+		command.envp = read_list(request, &envc, SPARE_ENV);
 	command.cwd = read_string(request);
 	const char *user_name = read_string(request);
 	uint32_t rows = read_u32(request);
@@ -136,11 +135,10 @@ void serve_shutdown(struct connection *connection, struct reader *request)
 		return;
 	}
 	if (connection->under_init) {
-		long result = sys_kill(1, kind ? SIGNAL_REBOOT : SIGNAL_POWER_OFF);
-
-		if (result < 0)
-			not_started(&connection->outcome, result, "init cannot be told");
-		return;
+		/* First: init ends us with all others, maybe before we could say anything. */
+		port_send_exit(&connection->port, &connection->outcome);
+		sys_kill(1, kind ? SIGNAL_REBOOT : SIGNAL_POWER_OFF);
+		sys_exit(0);
 	}
 	struct command command = {.argv = kind ? reboot : poweroff, .argc = 1, .envp = environment, .cwd = ""};
 

@@ -225,13 +225,33 @@ static void step(struct sender *sender)
 	tree->path_length = before;
 }
 
+/* What a path calls the thing it leads to. What it does not name ("/", "..") is called something. */
+static void last_name(const char *path, char name[NAME_LIMIT + 1])
+{
+	size_t end = text_length(path);
+	size_t start;
+
+	while (end && path[end - 1] == '/')
+		end--;
+	for (start = end; start && path[start - 1] != '/'; start--)
+		;
+	size_t length = end - start;
+
+	if (!length || length > NAME_LIMIT || (path[start] == '.' && (length == 1 || (length == 2 && path[start + 1] == '.')))) {
+		memcpy(name, "unnamed", 8);
+		return;
+	}
+	memcpy(name, path + start, length);
+	name[length] = 0;
+}
+
 void serve_get(struct connection *connection, struct reader *request)
 {
 	struct tree *tree = &connection->tree;
 	struct sender sender = {&connection->port, tree};
 	uint32_t flags = read_u32(request);
 	const char *path = read_string(request);
-	const char *name = path;
+	char name[NAME_LIMIT + 1];
 
 	if (request->broken || request->at != request->end || !*path || flags & ~GET_FLAGS_KNOWN) {
 		refuse(&connection->outcome, "bad get request");
@@ -241,12 +261,9 @@ void serve_get(struct connection *connection, struct reader *request)
 	tree->path_length = 0;
 	tree->dents_start = tree->dents_end = 0;
 	tree->out_end = 0;
-	for (const char *at = path; *at; at++)
-		if (*at == '/' && at[1] && at[1] != '/')
-			name = at + 1;
 	tree_push_name(tree, path);
-	long result = send_one(&sender, AT_FDCWD, path, text_length(name) <= NAME_LIMIT ? name : "", DT_UNKNOWN,
-			       !!(flags & GET_FOLLOW));
+	last_name(path, name);
+	long result = send_one(&sender, AT_FDCWD, path, name, DT_UNKNOWN, !!(flags & GET_FOLLOW));
 
 	if (result < 0) {
 		not_started(&connection->outcome, result, path);

@@ -435,7 +435,7 @@ static int receive(struct receiver *receiver, struct outcome *outcome)
 		if (!port_fill(port, frame.length, &forever))
 			return 0;
 		char *payload = port->in + port->in_start;
-		struct reader reader = {payload, payload + frame.length, 0};
+		struct reader reader = {.at = payload, .end = payload + frame.length};
 
 		port->in_start += frame.length;
 		take_frame(receiver, frame.type, &reader, outcome);
@@ -449,6 +449,7 @@ void serve_put(struct connection *connection, struct reader *request)
 	struct user user;
 	struct receiver receiver = {.port = &connection->port, .tree = &connection->tree, .fd = -1};
 
+	connection->host_sends = 1;
 	receiver.flags = read_u32(request);
 	receiver.destination = read_string(request);
 	const char *owner = read_string(request);

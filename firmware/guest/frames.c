@@ -58,7 +58,37 @@ char *read_string(struct reader *reader)
 	return "";
 }
 
-char **read_list(struct reader *reader, uint32_t *count, unsigned spare, size_t *allocated)
+void *arena_take(struct arena *arena, size_t length)
+{
+	length = (length + 15) & ~15UL;
+	if (!arena)
+		return sys_allocate(length);
+	if (length > arena->left) {
+		if (arena->large_count == sizeof(arena->large) / sizeof(arena->large[0]))
+			return NULL;
+		void *large = sys_allocate(length);
+
+		arena->large[arena->large_count].address = large;
+		arena->large[arena->large_count++].length = length;
+		return large;
+	}
+	void *taken = arena->at;
+
+	arena->at += length;
+	arena->left -= length;
+	memset(taken, 0, length);
+	return taken;
+}
+
+void arena_free(struct arena *arena)
+{
+	while (arena->large_count) {
+		arena->large_count--;
+		sys_free(arena->large[arena->large_count].address, arena->large[arena->large_count].length);
+	}
+}
+
+char **read_list(struct reader *reader, uint32_t *count, unsigned spare)
 {
 	*count = read_u32(reader);
 	/* Each string takes a byte at least: a larger count is a lie, and must not reach the allocation. */
@@ -66,8 +96,7 @@ char **read_list(struct reader *reader, uint32_t *count, unsigned spare, size_t 
 		reader->broken = 1;
 		return NULL;
 	}
-	*allocated = ((size_t)*count + spare + 1) * sizeof(char *);
-	char **list = sys_allocate(*allocated);
+	char **list = arena_take(reader->arena, ((size_t)*count + spare + 1) * sizeof(char *));
 
 	if (!list) {
 		reader->broken = 1;

@@ -56,18 +56,36 @@ enum parse_result frame_parse(const void *bytes, size_t available, struct frame 
 
 void frame_header(void *at, uint8_t type, uint32_t length);
 
+/* Memory handed out piece by piece: here a page that is touched for the first time costs more than ten system calls. */
+struct arena {
+	char *at;
+	size_t left;
+	/* What there was no room for: a request has three large parts at most. */
+	int large_count;
+	struct {
+		void *address;
+		size_t length;
+	} large[3];
+};
+
+/* Zeroed memory; without an arena, or room in it, from the kernel. NULL: there is none. */
+void *arena_take(struct arena *arena, size_t length);
+/* Gives back to the kernel what came from there. */
+void arena_free(struct arena *arena);
+
 /* Takes a payload apart. `broken` stays set once anything ran past the end. Strings are read where they are. */
 struct reader {
 	char *at;
 	char *end;
 	int broken;
+	struct arena *arena; /* for lists; may be NULL */
 };
 
 uint32_t read_u32(struct reader *reader);
 uint64_t read_u64(struct reader *reader);
 char *read_string(struct reader *reader);
 
-/* A counted list of strings as execve wants it, with `spare` empty places and a NULL behind it. In memory of its own. */
-char **read_list(struct reader *reader, uint32_t *count, unsigned spare, size_t *allocated);
+/* A counted list of strings as execve wants it, with `spare` empty places and a NULL behind it. */
+char **read_list(struct reader *reader, uint32_t *count, unsigned spare);
 
 #endif

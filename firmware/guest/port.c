@@ -52,13 +52,24 @@ long port_send_all(struct port *port, const char *bytes, size_t length)
 
 long port_send(struct port *port, uint8_t type, const void *payload, size_t length)
 {
-	char frame[FRAME_HEADER + PORT_SHORT];
+	char frames[sizeof(port->hold) + FRAME_HEADER + PORT_SHORT];
+	char *frame = frames + port->held;
 
 	if (length > PORT_SHORT)
 		length = PORT_SHORT;
+	memcpy(frames, port->hold, port->held);
 	frame_header(frame, type, (uint32_t)length);
 	memcpy(frame + FRAME_HEADER, payload, length);
-	return port_send_all(port, frame, FRAME_HEADER + length);
+	length += port->held + FRAME_HEADER;
+	port->held = 0;
+	return port_send_all(port, frames, length);
+}
+
+void port_hold(struct port *port, uint8_t type, const void *payload, size_t length)
+{
+	frame_header(port->hold, type, (uint32_t)length);
+	memcpy(port->hold + FRAME_HEADER, payload, length);
+	port->held = FRAME_HEADER + length;
 }
 
 long port_send_exit(struct port *port, const struct outcome *outcome)
@@ -89,6 +100,11 @@ long port_read(struct port *port)
 	else if (got == -EAGAIN || got == -EINTR)
 		return 0;
 	return got;
+}
+
+int port_wait(struct port *port, int *milliseconds)
+{
+	return wait_for(port, POLLIN, milliseconds);
 }
 
 int port_fill(struct port *port, size_t wanted, int *milliseconds)
@@ -133,15 +149,11 @@ static int take_payload(struct port *port, struct frame *frame, char *at, int *m
 	return 1;
 }
 
-char *port_payload(struct port *port, struct frame *frame, int *milliseconds)
+char *port_payload(struct port *port, struct frame *frame, int *milliseconds, struct arena *arena)
 {
-	char *payload = sys_allocate((size_t)frame->length + 1);
+	char *payload = arena_take(arena, (size_t)frame->length + 1);
 
-	if (payload && !take_payload(port, frame, payload, milliseconds)) {
-		sys_free(payload, (size_t)frame->length + 1);
-		payload = NULL;
-	}
-	return payload;
+	return payload && take_payload(port, frame, payload, milliseconds) ? payload : NULL;
 }
 
 char *port_receive(struct port *port, uint8_t type, size_t *length, int milliseconds)
@@ -153,7 +165,7 @@ char *port_receive(struct port *port, uint8_t type, size_t *length, int millisec
 			return NULL;
 		if (frame.type == type) {
 			*length = frame.length;
-			return port_payload(port, &frame, &milliseconds);
+			return port_payload(port, &frame, &milliseconds, NULL);
 		}
 		if (!take_payload(port, &frame, NULL, &milliseconds))
 			return NULL;

@@ -172,6 +172,22 @@ static void close_broken(struct session *session, const char *why)
 		close_fd(&session->input);
 }
 
+/* What the command wrote is in the pipes by now. Whoever else holds them open is not waited for. */
+static void end(struct session *session, int status)
+{
+	session->ended = 1;
+	session->status = status;
+	for (int i = 0; i < 2; i++) {
+		struct stream *stream = &session->output[i];
+
+		/* A terminal does not tell how much is under way in it; but it says when there is nothing more. */
+		if (session->io == SESSION_PTY)
+			stream->left = LAST_WORDS;
+		else if (stream->fd >= 0 && sys_ioctl(stream->fd, FIONREAD, &stream->left) < 0)
+			stream->left = 0;
+	}
+}
+
 /* A whole frame of at most sizeof(small) bytes. */
 static void act(struct session *session)
 {
@@ -182,11 +198,14 @@ static void act(struct session *session)
 	case FRAME_STDIN:
 		break;
 	case FRAME_STDIN_CLOSED:
+		session->input_ended = 1;
 		end_input(session);
 		break;
 	case FRAME_SIGNAL:
 		if (session->frame.length != 4 || a < 1 || a > SIGNAL_MAX)
 			complain(session, "tsvm: bad signal request\n");
+		else if (!session->pid)
+			end(session, 0);
 		else if (!session->ended)
 			sys_kill(-session->pid, (int)a);
 		break;
@@ -283,22 +302,6 @@ static void read_port(struct session *session)
 
 /* ---- the loop ---------------------------------------------------------------------------------------------------- */
 
-/* What the command wrote is in the pipes by now. Whoever else holds them open is not waited for. */
-static void end(struct session *session, int status)
-{
-	session->ended = 1;
-	session->status = status;
-	for (int i = 0; i < 2; i++) {
-		struct stream *stream = &session->output[i];
-
-		/* A terminal does not tell how much is under way in it; but it says when there is nothing more. */
-		if (session->io == SESSION_PTY)
-			stream->left = LAST_WORDS;
-		else if (stream->fd >= 0 && sys_ioctl(stream->fd, FIONREAD, &stream->left) < 0)
-			stream->left = 0;
-	}
-}
-
 static uint64_t microseconds(const struct __kernel_old_timeval *time)
 {
 	return (uint64_t)time->tv_sec * MICROSECONDS + (uint64_t)time->tv_usec;
@@ -312,8 +315,13 @@ static void take_signals(struct session *session)
 	int status;
 	long pid;
 
-	while (sys_read(session->signals, &info, sizeof(info)) == sizeof(info))
-		stop |= info.ssi_signo != SIGCHLD;
+	/* Only PID 1 hears of more than SIGCHLD, of which there is one at a time. */
+	do
+		if (sys_read(session->signals, &info, sizeof(info)) == sizeof(info))
+			stop |= info.ssi_signo != SIGCHLD;
+		else
+			break;
+	while (session->first_process);
 	while ((pid = sys_wait4(-1, &status, WNOHANG, &usage)) > 0)
 		if (pid == session->pid) {
 			session->usage.user = microseconds(&usage.ru_utime);
@@ -402,9 +410,12 @@ static int turn(struct session *session)
 		else
 			take_input(session);
 	}
-	for (int i = 0; i < 2; i++)
-		if (polls[OUTPUTS + i].revents && session->out_start == session->out_end)
+	for (int i = 0; i < 2; i++) {
+		if (polls[OUTPUTS + i].revents == POLLHUP) /* and nothing to read */
+			close_fd(&session->output[i].fd);
+		else if (polls[OUTPUTS + i].revents && session->out_start == session->out_end)
 			carry_output(session, &session->output[i]);
+	}
 	if (session->stdin_room)
 		tell_taken(session);
 	/* Last: what the command wrote before its end is carried by the turns that follow. */
@@ -475,21 +486,20 @@ static const char *open_streams(struct session *session, const struct command *c
 		int pipe[2];
 
 		if (i == 0 && session->io == SESSION_NO_STDIN) {
-			*error = sys_open("/dev/null", O_RDONLY | O_CLOEXEC);
-			if (*error < 0)
-				return "/dev/null";
-			stdio[0] = (int)*error;
+			stdio[0] = 0; /* which is /dev/null */
 			continue;
 		}
 		*error = sys_pipe2(pipe, O_CLOEXEC);
 		if (*error < 0)
 			return "no pipe";
 		stdio[i] = pipe[i == 0 ? 0 : 1];
-		sys_fcntl(pipe[i == 0 ? 1 : 0], F_SETFL, O_NONBLOCK);
-		if (i == 0)
+		if (i == 0) {
+			sys_fcntl(pipe[1], F_SETFL, O_NONBLOCK);
 			session->input = pipe[1];
-		else
+		} else {
+			/* Never read but when there is something, or the end: it need not be non-blocking. */
 			session->output[i - 1].fd = pipe[0];
+		}
 	}
 	return NULL;
 }
@@ -518,21 +528,35 @@ int session_signals(int first_process)
 	return (int)sys_signalfd(&taken, O_NONBLOCK | O_CLOEXEC);
 }
 
+static void no_streams(struct session *session)
+{
+	session->input = session->terminal = -1;
+	session->output[0] = (struct stream){-1, FRAME_STDOUT, 0};
+	session->output[1] = (struct stream){-1, FRAME_STDERR, 0};
+}
+
+void session_wait(struct session *session)
+{
+	no_streams(session);
+	if (session->port)
+		take_input(session);
+	while (turn(session))
+		;
+}
+
 void session_run(struct session *session, const struct command *command, char *stack, struct outcome *outcome)
 {
 	int stdio[3] = {-1, -1, -1};
 	const char *failed;
 	long result;
 
-	session->input = session->terminal = -1;
-	session->output[0] = (struct stream){-1, FRAME_STDOUT, 0};
-	session->output[1] = (struct stream){-1, FRAME_STDERR, 0};
-
+	no_streams(session);
 	failed = open_streams(session, command, stdio, &result);
 	if (!failed)
 		result = start_command(command, stdio, session->terminal >= 0, stack, &failed);
 	if (session->io != SESSION_CONSOLE) {
-		close_fd(&stdio[0]);
+		if (stdio[0] > 0)
+			close_fd(&stdio[0]);
 		if (session->io != SESSION_PTY) {
 			close_fd(&stdio[1]);
 			close_fd(&stdio[2]);

@@ -15,7 +15,7 @@ enum {
 
 enum session_io {
 	SESSION_PIPES,
-	SESSION_NO_STDIN, /* pipes, and /dev/null to read from */
+	SESSION_NO_STDIN, /* pipes, and our own stdin, /dev/null, to read from */
 	SESSION_CONSOLE, /* the console device, which the host has anyway: nothing is carried */
 	SESSION_PTY, /* a terminal of its own, carried as stdin and stdout */
 };
@@ -57,6 +57,7 @@ struct session {
 	int status;
 	int terminal; /* for the window size, or -1 */
 	int input; /* the command's stdin, or -1 */
+	int input_ended; /* the host has said that it sends no more */
 	int input_ends; /* once stdin_room is empty */
 	size_t stdin_start;
 	size_t stdin_end;
@@ -77,6 +78,9 @@ int session_signals(int first_process);
 
 /* Runs the command to its end. `stack` has START_STACK bytes. */
 void session_run(struct session *session, const struct command *command, char *stack, struct outcome *outcome);
+
+/* The same without a command: until the host sends any signal, or PID 1 is asked to end. */
+void session_wait(struct session *session);
 
 /* Sends a frame, if there is room for it. */
 void session_send(struct session *session, uint8_t type, const void *payload, size_t length);

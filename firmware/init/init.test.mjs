@@ -306,6 +306,20 @@ test("the agent is started when the host asks, once", () =>
     assert.equal(agentsIn(directory).length, 1);
   }));
 
+const RUN_WAIT = 64;
+
+test("without a command it waits, with the agent if that is wanted, until it is told to end", () =>
+  withAgent(async (directory) => {
+    const result = await converse(runRequest([], { flags: RUN_WAIT | RUN_AGENT }), {
+      cwd: directory,
+      onFrame: ({ type }, port) => {
+        if (type === "A") void greet(directory).finally(() => port.write(frame("S", u32(15))));
+      },
+    });
+    assert.deepEqual(result.exit, { kind: 0, value: 0, message: "" });
+    assert.equal(result.frames.map(({ type }) => type).join(""), "HAX");
+  }));
+
 test("an agent that cannot be started is told by its errno", () =>
   withAgent(async (directory) => {
     const unasked = await converse(Buffer.concat([runRequest(["true"]), frame("A")]), { cwd: directory });

@@ -137,7 +137,10 @@ static void run_command(struct port *port, const struct run_request *request, st
 	session.first_process = 1;
 	session.signals = session_signals(1);
 	session.other_frame = other_frame;
-	session_run(&session, &command, stack, outcome);
+	if (request->flags & RUN_WAIT)
+		session_wait(&session);
+	else
+		session_run(&session, &command, stack, outcome);
 }
 
 /* Everything between the request and the end of the command. */
@@ -146,7 +149,7 @@ static void serve(struct port *port, struct run_request *request, struct outcome
 	if (request->flags & (RUN_AGENT | RUN_AGENT_LATER))
 		agent_take();
 	long result = setup_enter_root(request, &outcome->message);
-	int own_init = request->argc == 0 && !(request->flags & RUN_SHELL);
+	int own_init = request->argc == 0 && !(request->flags & (RUN_SHELL | RUN_WAIT));
 
 	if (result < 0) {
 		outcome->kind = EXIT_NOT_STARTED;

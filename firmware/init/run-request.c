@@ -5,15 +5,14 @@
 
 const char *run_parse(char *payload, size_t length, struct run_request *request)
 {
-	struct reader reader = {payload, payload + length, 0};
-	size_t allocated;
+	struct reader reader = {.at = payload, .end = payload + length};
 
 	request->flags = read_u32(&reader);
 	if (request->flags & ~RUN_FLAGS_KNOWN)
 		return "run request with unknown flags: tsvm is newer than the guest's init";
-	request->argv = read_list(&reader, &request->argc, 0, &allocated);
+	request->argv = read_list(&reader, &request->argc, 0);
 	if (!reader.broken)
-		request->envp = read_list(&reader, &request->envc, RUN_SPARE_ENV, &allocated);
+		request->envp = read_list(&reader, &request->envc, RUN_SPARE_ENV);
 	if (!reader.broken) {
 		request->cwd = read_string(&reader);
 		request->device = read_string(&reader);

@@ -20,7 +20,8 @@
 #define RUN_SHELL 8u
 #define RUN_AGENT 16u /* start the agent before the command */
 #define RUN_AGENT_LATER 32u /* keep it at hand: FRAME_AGENT may come */
-#define RUN_FLAGS_KNOWN 63u
+#define RUN_WAIT 64u /* no command: wait to be told to end, by FRAME_SIGNAL or as PID 1 is told */
+#define RUN_FLAGS_KNOWN 127u
 
 /* FRAME_RUN taken apart. Every pointer leads into the payload, which must stay where it is. */
 struct run_request {

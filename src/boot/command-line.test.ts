@@ -7,6 +7,11 @@ describe("joinCommandLine", () => {
     expect(joinCommandLine("console=ttyS0 ", undefined, "", " quiet")).toBe("console=ttyS0 quiet");
     expect(joinCommandLine()).toBe("");
   });
+
+  it("keeps what is for init behind what is for the kernel", () => {
+    expect(joinCommandLine("quiet -- single -- x", "a=1", "-- more")).toBe("quiet a=1 -- single -- x more");
+    expect(joinCommandLine('a="b -- c" --x y--', "z", "--")).toBe('a="b -- c" --x y-- z');
+  });
 });
 
 describe("kernelParameter", () => {

@@ -6,12 +6,31 @@ import { KiB, MiB, hex } from "./quantities.ts";
 /** COMMAND_LINE_SIZE of x86 less the NUL: what a kernel takes whose file does not say. */
 export const DEFAULT_CMDLINE_SIZE = 2047;
 
-/** Joins parts with blanks and drops empty ones. */
+/**
+ * Joins parts with blanks and drops empty ones. What stands behind a `--` in one of them goes to init and not to the kernel: it
+ * comes behind all of the others.
+ */
 export function joinCommandLine(...parts: readonly (string | undefined)[]): string {
-  return parts
-    .map((part) => part?.trim() ?? "")
-    .filter((part) => part !== "")
-    .join(" ");
+  const split = parts.map((part) => splitAtDashes(part ?? ""));
+  const kernel = split.map(([own]) => own).filter((text) => text !== "");
+  const init = split.map(([, behind]) => behind).filter((text) => text !== "");
+  return [...kernel, ...(init.length > 0 ? ["--", ...init] : [])].join(" ");
+}
+
+/** What stands before and behind the first word `--` that is not in quotes, as parse_args() of the kernel sees it. */
+function splitAtDashes(text: string): [string, string] {
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === '"') quoted = !quoted;
+    if (
+      !quoted &&
+      text.startsWith("--", at) &&
+      /^\s?$/.test(text[at - 1] ?? "") &&
+      /^\s?$/.test(text[at + 2] ?? "")
+    )
+      return [text.slice(0, at).trim(), text.slice(at + 2).trim()];
+  }
+  return [text.trim(), ""];
 }
 
 /**

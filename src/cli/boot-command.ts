@@ -15,6 +15,7 @@ import { jsonReport, timelineText } from "./boot-report.ts";
 import { networksOf } from "./network-values.ts";
 import { print } from "./output.ts";
 import { parseDisk, parseDuration } from "./values.ts";
+import { parseVsock } from "./vsock-value.ts";
 
 /** ms. */
 const DEFAULT_SHUTDOWN_TIMEOUT = 30_000;
@@ -140,6 +141,7 @@ export function describe(
   if (disks.length > 0) description.disks = disks;
   if (flags.net.length + flags.publish.length > 0)
     description.networks = networksOf(flags.net, flags.publish);
+  if (flags.vsock !== undefined) description.vsock = parseVsock(flags.vsock);
   // FILE is the system to boot; a --disk is one more disk, unless a kernel of the user's own boots from it.
   const ownKernel = description.kernel !== undefined;
   const ownInit = flags.initrd === undefined && (!ownKernel || guestCommand !== undefined);

@@ -14,6 +14,7 @@ export interface BootFlags {
   disk: string[];
   net: string[];
   publish: string[];
+  vsock?: string;
   balloon?: string;
   append: string[];
   cpus?: string;

@@ -39,7 +39,8 @@ async function run(): Promise<number> {
   const program = buildProgram(done);
   try {
     // A guest that is to boot need not wait for commands that it has nothing to do with.
-    if (own[0] !== "boot") (await import("./other-commands.ts")).addOtherCommands(program, done);
+    if (own[0] !== "boot")
+      (await import("./other-commands.ts")).addOtherCommands(program, done, guestCommand);
     applyStyle(program);
     await program.parseAsync(own, { from: "user" });
     return status;
@@ -83,6 +84,10 @@ function buildProgram(done: (status: number) => void): Command {
       "a port of the host that leads to the guest, may be repeated: [ADDRESS:]HOST:GUEST[/udp]",
       collect,
       [],
+    )
+    .option(
+      "--vsock <path>",
+      "a vsock device, and the unix socket of the host that leads into the guest: PATH[,cid=N]",
     )
     .option("--root <device>", "the guest's root, for example /dev/vda2 (default: from the partition table)")
     .option("-a, --append <text>", "add to the kernel command line", collect, [])

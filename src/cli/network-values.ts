@@ -1,5 +1,6 @@
 /** Parsers of `--net` and `--publish`. Each throws a {@link UsageError} that names the option. */
 import type { NetworkDescription, PortForward } from "../machine/description.ts";
+import { parsePortForward } from "../net/port-forward.ts";
 import { UsageError } from "./errors.ts";
 import { parseCount, parseSize } from "./values.ts";
 
@@ -61,22 +62,12 @@ function networkOf(kind: string): NetworkDescription {
 
 /** `[ADDRESS:]HOST_PORT:GUEST_PORT[/tcp|/udp]`; a single port is the same on both sides. */
 export function parseForward(text: string): PortForward {
-  const match =
-    /^(?:(?:\[([0-9a-f:.]+)\]|(\d+(?:\.\d+){3})):)?(\d{1,5})(?::(\d{1,5}))?(?:\/(tcp|udp))?$/i.exec(text);
-  if (match === null) {
-    throw new UsageError(
-      `--publish: "${text}" is not [ADDRESS:]HOST_PORT:GUEST_PORT[/udp]`,
-      "write for example 8080:80 or 127.0.0.1:5353:53/udp",
-    );
-  }
-  const [, v6, v4, hostPort, guestPort = hostPort, protocol] = match;
-  const address = v6 ?? v4;
-  return {
-    ...(protocol?.toLowerCase() === "udp" ? { protocol: "udp" as const } : {}),
-    ...(address === undefined ? {} : { address }),
-    hostPort: Number(hostPort),
-    guestPort: Number(guestPort),
-  };
+  const forward = parsePortForward(text);
+  if (forward !== undefined) return forward;
+  throw new UsageError(
+    `--publish: "${text}" is not [ADDRESS:]HOST_PORT:GUEST_PORT[/udp]`,
+    "write for example 8080:80 or 127.0.0.1:5353:53/udp",
+  );
 }
 
 /** All of `--net` and `--publish` together; ports alone mean user-mode networking. */

@@ -1,4 +1,6 @@
 /** What no machine can be made from, found before one is: with the place in the file, and all at once. */
+import { LARGEST_GUEST_CID, SMALLEST_GUEST_CID } from "../devices/virtio/vsock/cid.ts";
+import { networkProblems } from "../machine/description-network.ts";
 import { MAX_DISKS, type MachineDescription } from "../machine/description.ts";
 import { MOST_MEMORY } from "./limits.ts";
 import type { Place, Problems } from "./problems.ts";
@@ -11,14 +13,25 @@ const MOST_CPUS = 254;
 /**
  * Checks what does not depend on this host; `Machine.boot` checks the rest.
  *
- * @param at Where in the file a property of the machine comes from.
+ * @param at Where in the file a property of the machine comes from, such as `"disks", 0, "path"`.
  */
 export function checkMachine(
   machine: MachineDescription,
   problems: Problems,
-  at: (...keys: (keyof MachineDescription | number | "path")[]) => Place,
+  at: (...keys: [keyof MachineDescription, ...(string | number)[]]) => Place,
 ): void {
-  const { cpus, memory, kernel, kernelSource, initrd, command, root, disks = [] } = machine;
+  const {
+    cpus,
+    memory,
+    kernel,
+    kernelSource,
+    initrd,
+    command,
+    root,
+    disks = [],
+    networks = [],
+    vsock,
+  } = machine;
   if (cpus > MOST_CPUS)
     problems.error(`cpus: ${cpus} are more than the ${MOST_CPUS} of the largest machine`, at("cpus"));
   if (memory < SMALLEST_MEMORY) {
@@ -59,6 +72,21 @@ export function checkMachine(
   if (disks.length > MAX_DISKS) {
     problems.error(`${disks.length} disks are more than the ${MAX_DISKS} that a machine takes`, at("disks"));
   }
+  const devices = disks.length + networks.length + (vsock === undefined ? 0 : 1);
+  if (disks.length <= MAX_DISKS && devices > MAX_DISKS) {
+    const kinds = [
+      ...(disks.length === 0 ? [] : [counted(disks.length, "disk")]),
+      ...(networks.length === 0 ? [] : [counted(networks.length, "network")]),
+      ...(vsock === undefined ? [] : ["a vsock device"]),
+    ];
+    problems.error(
+      `${kinds.join(" and ")} are more than the ${MAX_DISKS} devices that a machine takes`,
+      at(networks.length === 0 ? "vsock" : "networks"),
+    );
+  }
+  for (const { path, message, hint } of networkProblems(networks)) {
+    problems.error(message, at(...(path as ["networks"])), hint);
+  }
   for (const [index, { path }] of disks.entries()) {
     const first = disks.findIndex((other) => other.path === path);
     if (first !== index && !(disks[first]!.readOnly === true && disks[index]!.readOnly === true)) {
@@ -68,6 +96,13 @@ export function checkMachine(
         "a disk has one writer, or several readers (readOnly)",
       );
     }
+  }
+  const { cid = SMALLEST_GUEST_CID } = vsock ?? {};
+  if (cid < SMALLEST_GUEST_CID || cid > LARGEST_GUEST_CID) {
+    problems.error(
+      `vsock: the context ID ${cid} is not one of ${SMALLEST_GUEST_CID} to ${LARGEST_GUEST_CID}`,
+      at("vsock", "cid"),
+    );
   }
   const ownInit =
     initrd === undefined && kernelSource !== "disk" && (kernel === undefined || command !== undefined);
@@ -102,4 +137,8 @@ export function checkMachine(
   ) {
     problems.error("bootEntry: the kernel does not come from a disk", at("bootEntry"), "leave it out");
   }
+}
+
+function counted(count: number, name: string): string {
+  return `${count} ${name}${count === 1 ? "" : "s"}`;
 }

@@ -9,7 +9,10 @@ import type {
   BalloonDescription,
   DiskDescription,
   MachineDescription,
+  NetworkDescription,
+  PortForward,
   RateLimit,
+  VsockDescription,
 } from "../machine/description.ts";
 import { convertDefinitions, type TargetFormat } from "./convert.ts";
 import type { VmDefinition } from "./definition.ts";
@@ -97,6 +100,57 @@ const rateLimit = fc
     };
   })
   .filter((limit) => Object.keys(limit).length > 0);
+const isNotEmpty = (value: object): boolean => Object.keys(value).length > 0;
+const contextId = fc.integer({ min: 3, max: 2 ** 32 - 2 });
+const octet = fc.integer({ min: 0, max: 255 }).map((byte) => byte.toString(16).padStart(2, "0"));
+const mac = fc.array(octet, { minLength: 5, maxLength: 5 }).map((octets) => ["02", ...octets].join(":"));
+const mtu = fc.integer({ min: 68, max: 65_520 });
+const port = fc.integer({ min: 1, max: 65_535 });
+const forward = fc
+  .tuple(
+    fc.record({ hostPort: port, guestPort: port }),
+    some<PortForward>({
+      protocol: fc.constant("udp"),
+      address: fc.oneof(fc.ipV4(), fc.ipV6()),
+    } as never),
+  )
+  .map(([ports, more]) => ({ ...more, ...ports }));
+/** With some in a row, as a range has them. */
+const forwards = fc
+  .array(fc.tuple(forward, fc.integer({ min: 1, max: 4 })), { minLength: 1, maxLength: 4 })
+  .map((starts) =>
+    starts.flatMap(([{ hostPort, guestPort, ...more }, count]) =>
+      Array.from({ length: count }, (_, index) => ({
+        ...more,
+        hostPort: hostPort + index,
+        guestPort: guestPort + index,
+      })).filter(({ hostPort: on, guestPort: to }) => on <= 65_535 && to <= 65_535),
+    ),
+  );
+const tap = fc.stringMatching(/^[a-z][a-z0-9_.-]{0,14}$/);
+
+/** @param both What either type may have. */
+function networks(both: object, user: object, taps: object): fc.Arbitrary<NetworkDescription[]> {
+  const userNetwork = fc
+    .tuple(some(both as never), some(user as never))
+    .map((parts) => Object.assign({ type: "user" }, ...parts) as NetworkDescription);
+  const tapNetwork = fc
+    .tuple(fc.record({ tap }), some(both as never), some(taps as never))
+    .map((parts) => Object.assign({ type: "tap" }, ...parts) as NetworkDescription);
+  return fc.array(fc.oneof(userNetwork, tapNetwork), { minLength: 1, maxLength: 3 }).filter(areApart);
+}
+
+/** Whether no two have an address, a device or a port of the host in common. */
+function areApart(all: readonly NetworkDescription[]): boolean {
+  const ports = all
+    .flatMap((network) => network.forwards ?? [])
+    .map(({ address = "", hostPort, protocol = "tcp" }) => `${address} ${hostPort} ${protocol}`);
+  return [all.map((one) => one.mac), all.map((one) => one.tap), ports].every((values) => {
+    const given = values.filter((value) => value !== undefined);
+    return new Set(given).size === given.length;
+  });
+}
+
 const serial = fc.stringMatching(/^[A-Za-z0-9]([ -~]{0,18}[A-Za-z0-9])?$/);
 
 const disk = (more: object): fc.Arbitrary<DiskDescription> =>
@@ -187,6 +241,16 @@ describe("definitions in another format and back", () => {
           hugePages: fc.constantFrom("none", "transparent", "hugetlb"),
           acpi: fc.boolean(),
           rootDevice: fc.constant("/dev/vda1"),
+          networks: networks(
+            {
+              mac,
+              mtu,
+              rateLimits: some({ total: rateLimit, receive: rateLimit, transmit: rateLimit }),
+            },
+            { forwards, hostLoopback: fc.boolean() },
+            { address: fc.constant("10.1.2.3/8") },
+          ),
+          vsock: some<VsockDescription>({ cid: contextId, path } as never),
           balloon,
         } as never),
       )
@@ -220,6 +284,12 @@ describe("definitions in another format and back", () => {
   });
 
   it("stay the same in libvirt's XML", async () => {
+    const kilobytes = fc
+      .tuple(fc.integer({ min: 1, max: 10 ** 6 }), fc.option(fc.integer({ min: 1, max: 10 ** 6 })))
+      .map(([rate, burst]) => ({
+        bytesPerSecond: rate * 1000,
+        ...(burst === null ? {} : { bytesBurst: burst * 1024 }),
+      }));
     const kernel = fc
       .tuple(
         fc.record({
@@ -232,6 +302,12 @@ describe("definitions in another format and back", () => {
           ...ownKernel,
           hugePages: fc.constant("hugetlb"),
           console: fc.constant("virtio"),
+          networks: networks(
+            { mac, mtu, rateLimits: some({ receive: kilobytes, transmit: kilobytes }).filter(isNotEmpty) },
+            { forwards },
+            {},
+          ),
+          vsock: some<VsockDescription>({ cid: contextId } as never),
           balloon,
         } as never),
       )
@@ -264,13 +340,32 @@ describe("definitions in another format and back", () => {
           ? {}
           : { rateLimits: { total: { bytesPerSecond: rate, operationsPerSecond: rate } } }),
       }));
-    const machine = fc.record({
+    const bucket = some<RateLimit>({ bytesPerSecond: whole, operationsPerSecond: whole } as never).filter(
+      isNotEmpty,
+    );
+    const machine: fc.Arbitrary<MachineDescription> = fc.record({
       cpus: fc.integer({ min: 1, max: 32 }),
       memory: fc.integer({ min: 1, max: 4096 }).map((mebibytes) => mebibytes * 2 ** 20),
       kernel: path,
       append: fc.constantFrom("quiet", 'a="b  c" d'),
       rootDevice: fc.constantFrom("/dev/vda", "PARTUUID=1234", "/dev/vda3"),
       disks: fc.uniqueArray(drive, { selector: (made) => made.path, minLength: 1, maxLength: 3 }),
+      vsock: fc.record({ cid: contextId, path }),
+      networks: fc
+        .array(
+          fc
+            .tuple(
+              fc.record({ tap }),
+              some<NetworkDescription>({
+                mac,
+                mtu,
+                rateLimits: some({ receive: bucket, transmit: bucket }).filter(isNotEmpty),
+              } as never),
+            )
+            .map(([device, more]) => ({ type: "tap" as const, ...device, ...more })),
+          { minLength: 1, maxLength: 3 },
+        )
+        .filter(areApart),
       balloon: fc
         .tuple(
           fc.record({ size: fc.constantFrom(0, 2 ** 20), deflateOnOom: fc.boolean() }),
@@ -349,6 +444,20 @@ describe("libvirt's own tools", () => {
           },
           { path: "/dev/sdb", format: "raw" },
         ],
+        networks: [
+          {
+            type: "user",
+            mac: "02:00:00:00:00:01",
+            mtu: 1500,
+            forwards: [
+              { hostPort: 8080, guestPort: 80 },
+              { protocol: "udp", address: "::1", hostPort: 53, guestPort: 53 },
+              { protocol: "udp", address: "::1", hostPort: 54, guestPort: 54 },
+            ],
+            rateLimits: { receive: { bytesPerSecond: 10_000, bytesBurst: 2048 } },
+          },
+          { type: "tap", tap: "tap0" },
+        ],
       },
     };
     const fromDisk: VmDefinition = {
@@ -393,6 +502,36 @@ describe("what another format cannot say", () => {
         "from.yaml: labels: Firecracker's configuration has no words for it\n  → --lenient goes on without it\n" +
         "from.yaml: Firecracker's configuration needs a kernel, and cannot name the bundled one or that of a disk",
     );
+  });
+
+  it("is told of networks", async () => {
+    const networks: NetworkDescription[] = [
+      { type: "user", hostLoopback: true, rateLimits: { total: { bytesPerSecond: 1000 } } },
+      {
+        type: "tap",
+        tap: "tap0",
+        address: "10.0.0.2/8",
+        rateLimits: { receive: { bytesPerSecond: 10_485_760, operationsPerSecond: 5 } },
+      },
+    ];
+    const machine = { cpus: 1, memory: 2 ** 27, kernel: "/k", networks };
+    const connected: VmDefinition = { kind: "vm", name: "a", machine };
+    const told = async (target: TargetFormat): Promise<string[]> => {
+      const { said } = await convert([connected], target, true);
+      return said.split("\n").filter((line) => line.startsWith("from"));
+    };
+    expect(await told("libvirt")).toEqual([
+      "from.yaml: warning: networks[0]: hostLoopback: libvirt's XML has no words for it",
+      "from.yaml: warning: networks[0]: libvirt's XML limits each direction by itself only",
+      "from.yaml: warning: networks[1]: address: libvirt's XML has no words for it",
+      "from.yaml: warning: networks[1]: libvirt's XML has no limits for frames",
+      "from.yaml: warning: networks[1]: libvirt counts limits in units of 1000 bytes: 10486000 in place of 10485760",
+    ]);
+    expect(await told("firecracker")).toEqual([
+      "from.yaml: warning: networks[0]: Firecracker's configuration has tap devices only",
+      "from.yaml: warning: networks[1]: address: Firecracker's configuration has no words for it",
+    ]);
+    expect(await told("yaml")).toEqual([]);
   });
 
   it("is a warning where a guest remains", async () => {

@@ -9,6 +9,7 @@ type Key =
   | "hugePages"
   | "console"
   | "acpi"
+  | "agent"
   | "uuid"
   | "title"
   | "description"
@@ -25,6 +26,7 @@ const SAYS_SOMETHING: Readonly<Record<Key, (definition: VmDefinition) => boolean
   hugePages: ({ machine }) => machine.hugePages === "transparent",
   console: ({ machine }) => machine.console === "virtio",
   acpi: ({ machine }) => machine.acpi === false,
+  agent: ({ machine }) => machine.agent !== undefined,
   uuid: ({ uuid }) => uuid !== undefined,
   title: ({ title }) => title !== undefined,
   description: ({ description }) => description !== undefined,

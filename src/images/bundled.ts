@@ -34,7 +34,7 @@ interface ManifestEntry {
   compressed?: { format: "brotli" };
 }
 
-export type BundledName = "vmlinux" | "rootfs.ext4" | "init";
+export type BundledName = "vmlinux" | "rootfs.ext4" | "init" | "agent";
 
 /** Path of a bundled file in usable form. Throws a TsvmError where it is missing or damaged. */
 export function bundledFile(name: BundledName): string {

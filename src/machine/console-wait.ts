@@ -1,6 +1,6 @@
 /** Waiting for text on a machine's consoles. */
 import { ConsoleSearch } from "./console-search.ts";
-import { Deferred } from "./deferred.ts";
+import { Deferred } from "../deferred.ts";
 import { MachineEndedError, MachineTimeoutError } from "./errors.ts";
 import type { ConsoleSource } from "./guest-output.ts";
 import type { WaitOptions } from "./machine-types.ts";

@@ -10,7 +10,7 @@ type Shape =
   | "string"
   | "number"
   | "boolean"
-  | { readonly oneOf: readonly string[] }
+  | { readonly oneOf: readonly (string | boolean)[] }
   | { readonly orFalse: Shape }
   | { readonly listOf: Shape }
   | { readonly mapOf: Shape }
@@ -85,6 +85,7 @@ const DESCRIPTION: Shape = {
     append: "string",
     disks: { listOf: DISK },
     networks: { listOf: NETWORK },
+    agent: { oneOf: [true, false, "only"] },
     vsock: { keys: { cid: "number", path: "string" } },
     balloon: {
       orFalse: {
@@ -115,7 +116,8 @@ function check(value: unknown, shape: Shape, place: string): void {
   if (typeof shape === "string") {
     if (typeof value !== shape) throw wrong(value, place, `a ${shape}`);
   } else if ("oneOf" in shape) {
-    if (!shape.oneOf.includes(value as string)) throw wrong(value, place, `one of ${shape.oneOf.join(", ")}`);
+    if (!shape.oneOf.includes(value as string | boolean))
+      throw wrong(value, place, `one of ${shape.oneOf.join(", ")}`);
   } else if ("orFalse" in shape) {
     if (value !== false) check(value, shape.orFalse, place);
   } else if ("listOf" in shape) {

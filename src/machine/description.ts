@@ -2,7 +2,7 @@
 import { totalmem } from "node:os";
 import type { RateLimit, RateLimits } from "../devices/rate-limiter.ts";
 import { MiB } from "../kvm/memory-map.ts";
-import type { PortForward } from "../net/passt.ts";
+import type { PortForward } from "../net/port-forward.ts";
 import { DescriptionError } from "./description-error.ts";
 import { validateBalloon } from "./description-balloon.ts";
 import { checkShape } from "./description-shape.ts";
@@ -133,10 +133,15 @@ export interface MachineDescription {
   disks?: DiskDescription[];
   /** Network interfaces; none by default. */
   networks?: NetworkDescription[];
-  /** A vsock device; none by default. */
+  /** A vsock device; none by default, but for the agent. */
   vsock?: VsockDescription;
   /** A memory balloon. */
   balloon?: BalloonDescription | false;
+  /**
+   * The guest has an agent, for `Machine.exec` and the like: it gets a vsock device, and tsvm's init starts the agent. With `only`,
+   * nothing else runs, neither shell nor command, and the machine goes on until it is stopped. docs/agent.md.
+   */
+  agent?: boolean | "only";
   /**
    * What the guest's root is: the first of `disks`, or a throw-away copy of the bundled root file system. By default the
    * first disk if there is one; the bundled root needs tsvm's init (the bundled kernel, or a `command`).
@@ -167,7 +172,8 @@ export const MAX_DISKS = 14;
 /** Throws a {@link DescriptionError} for the first thing that is wrong. `hostCpuLimit` is KVM's. */
 export function validateDescription(description: MachineDescription, hostCpuLimit: number): void {
   checkShape(description);
-  const { cpus, memory, disks = [], networks = [], vsock, command } = description;
+  const { cpus, memory, disks = [], networks = [], command } = description;
+  const vsock = vsockOf(description);
   if (!Number.isInteger(cpus) || cpus < 1) {
     throw new DescriptionError(`cpus: ${cpus} is not a whole number of at least 1`);
   }
@@ -223,7 +229,16 @@ export function validateDescription(description: MachineDescription, hostCpuLimi
   for (const text of [description.name ?? "", description.rootDevice ?? ""]) {
     if (text.includes("\0")) throw new DescriptionError("name or rootDevice: contains a NUL character");
   }
-  if (command !== undefined) validateCommand(command);
+  if (command !== undefined) {
+    validateCommand(command);
+    if (description.agent === "only")
+      throw new DescriptionError('agent: "only" and a command', "leave one of them out, or say agent: true");
+  }
+}
+
+/** The vsock device that is asked for, or that the agent needs. */
+export function vsockOf({ vsock, agent }: MachineDescription): VsockDescription | undefined {
+  return vsock ?? (agent === undefined || agent === false ? undefined : {});
 }
 
 function validateDisk({ path, serial = "", bootOrder, rateLimits = {} }: DiskDescription): void {

@@ -1,6 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { encodeRun, encodeSignal, encodeStdin, FrameReader, GuestProtocolError } from "./guest-init.ts";
+import {
+  encodeRun,
+  encodeSignal,
+  encodeStdin,
+  FrameReader,
+  GuestProtocolError,
+  type RunRequest,
+} from "./guest-init.ts";
 
 function frame(type: string, payload: Uint8Array, length = payload.length): Buffer {
   const head = Buffer.alloc(8);
@@ -21,6 +28,7 @@ function read(stream: Buffer, cuts: number[] = []): string[] {
     stdout: (bytes) => seen.push(`stdout ${bytes.toString()}`),
     stderr: (bytes) => seen.push(`stderr ${bytes.toString()}`),
     exit: (exit) => seen.push(`exit ${JSON.stringify(exit)}`),
+    agent: (errno) => seen.push(`agent ${errno}`),
   });
   const ends = [...cuts.map((cut) => cut % (stream.length + 1)), stream.length].sort((a, b) => a - b);
   let at = 0;
@@ -36,6 +44,7 @@ const SESSION = Buffer.concat([
   frame("O", Buffer.from("out")),
   frame("E", Buffer.from("err")),
   frame("O", Buffer.alloc(0)),
+  frame("A", words(0)),
   frame("X", words(0, 7)),
 ]);
 
@@ -47,6 +56,7 @@ describe("FrameReader", () => {
       "stdout out",
       "stderr err",
       "stdout ",
+      "agent 0",
       'exit {"kind":"exited","status":7}',
     ]);
     fc.assert(
@@ -71,6 +81,7 @@ describe("FrameReader", () => {
     ["a hello without version", frame("H", Buffer.alloc(0))],
     ["a short exit", frame("X", words(0))],
     ["an unknown kind of exit", frame("X", words(3, 0))],
+    ["a short answer about the agent", frame("A", Buffer.alloc(3))],
   ])("refuses %s", (_name, stream) => {
     expect(() => read(stream)).toThrow(GuestProtocolError);
   });
@@ -95,11 +106,13 @@ describe("frames to the guest", () => {
     cwd: "/tmp",
     terminal: true,
     shell: false,
+    wait: false,
+    agent: undefined,
     root: "/dev/vda",
     rootReadOnly: true,
     rootFsType: "ext4",
     hostname: "box",
-  };
+  } as const satisfies RunRequest;
 
   it("lays a run request out as docs/guest.md says", () => {
     const bytes = Buffer.from(encodeRun(request));
@@ -117,6 +130,11 @@ describe("frames to the guest", () => {
       encodeRun({ ...request, terminal: false, rootReadOnly: false, root: "", shell: true }),
     );
     expect(bytes.readUInt32LE(8)).toBe(0b1100);
+  });
+
+  it("says whether the agent is wanted, and whether that is all", () => {
+    expect(Buffer.from(encodeRun({ ...request, agent: "now", wait: true })).readUInt32LE(8)).toBe(0b101_0011);
+    expect(Buffer.from(encodeRun({ ...request, agent: "later" })).readUInt32LE(8)).toBe(0b010_0011);
   });
 
   it("refuses a command longer than the guest takes", () => {

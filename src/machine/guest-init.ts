@@ -4,18 +4,27 @@
  *
  * The guest is not trusted: a frame that is too long or of an unknown type ends the session with an error.
  */
+import {
+  encodeFrame,
+  environment,
+  FrameSplitter,
+  LARGEST_PAYLOAD,
+  strings,
+  text,
+  u32,
+} from "../agent/frames.ts";
 import { TsvmError } from "../errors.ts";
 
 export const CONTROL_PORT_NAME = "tsvm.control";
 const PROTOCOL_VERSION = 1;
-const HEADER = 8;
-const LARGEST_PAYLOAD = 1 << 20;
 
 /** guest → host */
 const HELLO = 0x48; // 'H'
 const STDOUT = 0x4f; // 'O'
 const STDERR = 0x45; // 'E'
 const EXIT = 0x58; // 'X'
+/** host → guest: start the agent; guest → host: it listens, or why it does not. */
+const AGENT = 0x41; // 'A'
 /** host → guest */
 const RUN = 0x52; // 'R'
 const STDIN = 0x49; // 'I'
@@ -27,6 +36,9 @@ const RUN_TERMINAL = 1 << 0;
 const RUN_READ_ONLY = 1 << 1;
 const RUN_NO_DISK = 1 << 2;
 const RUN_SHELL = 1 << 3;
+const RUN_AGENT = 1 << 4;
+const RUN_AGENT_LATER = 1 << 5;
+const RUN_WAIT = 1 << 6;
 
 /** tsvm's init in the guest sent what makes no sense; the machine ends. */
 export class GuestProtocolError extends TsvmError {
@@ -50,6 +62,10 @@ export interface RunRequest {
   readonly terminal: boolean;
   /** An interactive shell on the console. */
   readonly shell: boolean;
+  /** Nothing runs: init waits to be told to end. */
+  readonly wait: boolean;
+  /** Start the agent before the command, or keep it at hand until it is asked for. */
+  readonly agent: "now" | "later" | undefined;
   /** Block device of the root, "" for none. */
   readonly root: string;
   readonly rootReadOnly: boolean;
@@ -63,12 +79,14 @@ export function encodeRun(request: RunRequest): Uint8Array {
     (request.terminal ? RUN_TERMINAL : 0) |
     (request.rootReadOnly ? RUN_READ_ONLY : 0) |
     (request.root === "" ? RUN_NO_DISK : 0) |
-    (request.shell ? RUN_SHELL : 0);
-  const environment = Object.entries(request.env).map(([name, value]) => `${name}=${value}`);
+    (request.shell ? RUN_SHELL : 0) |
+    (request.agent === "now" ? RUN_AGENT : 0) |
+    (request.agent === "later" ? RUN_AGENT_LATER : 0) |
+    (request.wait ? RUN_WAIT : 0);
   const payload = Buffer.concat([
-    word(flags),
-    ...strings(request.argv),
-    ...strings(environment),
+    u32(flags),
+    strings(request.argv),
+    strings(environment(request.env)),
     text(request.cwd),
     text(request.root),
     text(request.rootFsType),
@@ -77,19 +95,23 @@ export function encodeRun(request: RunRequest): Uint8Array {
   if (payload.length > LARGEST_PAYLOAD) {
     throw new TsvmError("ERR_DESCRIPTION", "the command and its environment are longer than 1 MiB");
   }
-  return frame(RUN, payload);
+  return encodeFrame(RUN, payload);
 }
 
 export function encodeStdin(bytes: Uint8Array): Uint8Array {
-  return frame(STDIN, bytes);
+  return encodeFrame(STDIN, bytes);
 }
 
 export function encodeStdinEnd(): Uint8Array {
-  return frame(STDIN_END, new Uint8Array(0));
+  return encodeFrame(STDIN_END);
 }
 
 export function encodeSignal(signal: number): Uint8Array {
-  return frame(SIGNAL, word(signal));
+  return encodeFrame(SIGNAL, u32(signal));
+}
+
+export function encodeAgent(): Uint8Array {
+  return encodeFrame(AGENT);
 }
 
 /** What {@link FrameReader} reports. */
@@ -98,11 +120,13 @@ export interface GuestEvents {
   stdout(bytes: Buffer): void;
   stderr(bytes: Buffer): void;
   exit(exit: CommandExit): void;
+  /** The agent listens, or with an errno other than 0 it could not be started. */
+  agent(errno: number): void;
 }
 
 /** Cuts the guest's byte stream into frames. Holds at most one incomplete frame. */
 export class FrameReader {
-  #buffered: Buffer = Buffer.alloc(0);
+  readonly #splitter = new FrameSplitter();
   readonly #events: GuestEvents;
 
   constructor(events: GuestEvents) {
@@ -111,15 +135,11 @@ export class FrameReader {
 
   /** Throws {@link GuestProtocolError}. */
   push(bytes: Buffer): void {
-    this.#buffered = this.#buffered.length === 0 ? bytes : Buffer.concat([this.#buffered, bytes]);
-    while (this.#buffered.length >= HEADER) {
-      const data = this.#buffered;
-      const length = data.readUInt32LE(4);
-      if (length > LARGEST_PAYLOAD) throw new GuestProtocolError(`a frame of ${length} bytes`);
-      if (data.length < HEADER + length) return;
-      // Taken off first: whoever hears of the frame may throw, and the next one must still be found.
-      this.#buffered = data.subarray(HEADER + length);
-      this.#dispatch(data[0]!, data.subarray(HEADER, HEADER + length));
+    this.#splitter.push(bytes);
+    // Each is taken off first: whoever hears of the frame may throw, and the next one must still be found.
+    for (let frame = this.#splitter.next(); frame !== undefined; frame = this.#splitter.next()) {
+      if ("tooLong" in frame) throw new GuestProtocolError(`a frame of ${frame.tooLong} bytes`);
+      this.#dispatch(frame.type, frame.payload);
     }
   }
 
@@ -139,6 +159,11 @@ export class FrameReader {
         return;
       case EXIT:
         this.#events.exit(decodeExit(payload));
+        return;
+      case AGENT:
+        if (payload.length !== 4)
+          throw new GuestProtocolError("an answer about the agent of the wrong length");
+        this.#events.agent(payload.readUInt32LE(0));
         return;
       default:
         throw new GuestProtocolError(`a frame of type ${type}`);
@@ -160,26 +185,4 @@ function decodeExit(payload: Buffer): CommandExit {
     default:
       throw new GuestProtocolError(`an exit frame of kind ${kind}`);
   }
-}
-
-function frame(type: number, payload: Uint8Array): Buffer {
-  const bytes = Buffer.alloc(HEADER + payload.length);
-  bytes[0] = type;
-  bytes.writeUInt32LE(payload.length, 4);
-  bytes.set(payload, HEADER);
-  return bytes;
-}
-
-function word(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-}
-
-function text(value: string): Buffer {
-  return Buffer.from(`${value}\0`, "utf8");
-}
-
-function strings(values: readonly string[]): Buffer[] {
-  return [word(values.length), ...values.map(text)];
 }

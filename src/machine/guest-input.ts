@@ -50,6 +50,13 @@ export class GuestInput {
     if (!this.#closed) this.#session?.signal(signal);
   }
 
+  /** Asks tsvm's init for the agent. False where there is no such init. */
+  startAgent(): boolean {
+    if (this.#session === undefined) return false;
+    if (!this.#closed) this.#session.startAgent();
+    return true;
+  }
+
   resizeConsole(size: WindowSize): void {
     if (this.#closed) return;
     this.#assembly.control.windowSize = size;

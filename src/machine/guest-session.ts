@@ -1,6 +1,13 @@
 /** The host's end of the conversation with tsvm's init in the guest. */
 import type { Writable } from "node:stream";
-import { encodeSignal, encodeStdin, encodeStdinEnd, FrameReader, type GuestEvents } from "./guest-init.ts";
+import {
+  encodeAgent,
+  encodeSignal,
+  encodeStdin,
+  encodeStdinEnd,
+  FrameReader,
+  type GuestEvents,
+} from "./guest-init.ts";
 
 /** Keeps one frame well below what the guest buffers. */
 const LARGEST_STDIN_FRAME = 32 * 1024;
@@ -38,6 +45,10 @@ export class GuestSession {
 
   endStdin(): void {
     this.#input.write(encodeStdinEnd());
+  }
+
+  startAgent(): void {
+    this.#input.write(encodeAgent());
   }
 
   signal(signal: number): void {

@@ -9,9 +9,10 @@ import type { Cleanup } from "./cleanup.ts";
 import { monotonicNow } from "./clock.ts";
 import { ConsoleWatch } from "./console-wait.ts";
 import { VcpuCommand } from "./control.ts";
-import { Deferred } from "./deferred.ts";
+import { Deferred } from "../deferred.ts";
 import { MachineEndedError, MachineStateError } from "./errors.ts";
 import { GuestProtocolError, type CommandExit } from "./guest-init.ts";
+import { GuestAgent } from "./guest-agent.ts";
 import { GuestInput } from "./guest-input.ts";
 import { GuestOutput, type ConsoleSource } from "./guest-output.ts";
 import { GuestSession } from "./guest-session.ts";
@@ -32,6 +33,8 @@ export interface LifeOptions {
   /** The frame for tsvm's init. */
   readonly run: Uint8Array | undefined;
   readonly readyPattern: string | RegExp | undefined;
+  /** Whether tsvm's init starts the agent by itself, or when it is asked to. */
+  readonly agent: "now" | "later" | undefined;
   /** Tells the program; may throw what a listener throws. */
   readonly emit: <E extends keyof MachineEvents>(event: E, ...args: MachineEvents[E]) => void;
 }
@@ -42,6 +45,7 @@ export class MachineLife {
   readonly input: GuestInput;
   readonly streams: GuestStreams;
   readonly powerButton: GuestPowerButton;
+  readonly guestAgent: GuestAgent;
   readonly keepAlive = new KeepAlive();
   readonly consoleWatch = new ConsoleWatch();
   readonly #assembly: Assembly;
@@ -94,6 +98,7 @@ export class MachineLife {
     });
     if (options.run !== undefined) session?.run(options.run);
     this.powerButton = new GuestPowerButton(assembly.plan);
+    this.guestAgent = new GuestAgent(options.agent, () => this.input.startAgent());
     this.#haltWatch = new HaltWatch(
       assembly.control,
       () => this.threads.interrupt(VcpuCommand.Probe),
@@ -188,6 +193,7 @@ export class MachineLife {
         this.#command = exit;
         this.end("command");
       },
+      agent: (errno) => this.guestAgent.answered(errno),
     });
   }
 
@@ -239,6 +245,7 @@ export class MachineLife {
     this.#stopped.resolve(report);
     this.#ready.reject(new MachineEndedError("it was ready", report));
     this.consoleWatch.end(report);
+    this.guestAgent.end(new MachineEndedError("its agent listened", report));
     this.keepAlive.end();
     this.#tell("stopped", report);
   }

@@ -12,6 +12,17 @@ import {
   checkTimeout,
   checkWindowSize,
 } from "../arguments.ts";
+import type {
+  AgentClient,
+  AgentOptions,
+  CopyFromOptions,
+  CopyToOptions,
+  ExecOptions,
+} from "../agent/client.ts";
+import type { CopyResult } from "../agent/copy-to.ts";
+import type { AgentError } from "../agent/errors.ts";
+import type { GuestProcess } from "../agent/process.ts";
+import type { FilesInMemory } from "../agent/tree-source.ts";
 import type { WindowSize } from "../devices/virtio/console.ts";
 import type { BootEntry } from "../disk/boot-entry/boot-entry.ts";
 import { Kvm } from "../kvm/kvm.ts";
@@ -71,10 +82,11 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
   #stopped: Promise<StopReport> | undefined;
   #ready: Promise<void> | undefined;
   #shutdownTimer: NodeJS.Timeout | undefined;
+  #agentClient: AgentClient | undefined;
 
   private constructor(
     assembly: Assembly,
-    { kernel, run }: ResolvedMachine,
+    { kernel, run, agent }: ResolvedMachine,
     cleanup: Cleanup,
     options: Pick<LifeOptions, "start" | "readyPattern">,
     vsockPath: string | undefined,
@@ -89,7 +101,7 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     const emit = (event: keyof MachineEvents, ...args: unknown[]): void => {
       (this as EventEmitter).emit(event, ...args);
     };
-    this.#life = new MachineLife(assembly, cleanup, { ...options, run, emit });
+    this.#life = new MachineLife(assembly, cleanup, { ...options, run, agent, emit });
   }
 
   /**
@@ -262,7 +274,8 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
    * @example
    * ```ts
    * await using machine = await Machine.boot({ cpus: 1, memory: 64 * 2 ** 20, vsock: {} });
-   * const refusal = await machine.vsock(1234, { timeout: 30_000 }).catch((error: Error) => error.message);
+   * await machine.ready;
+   * const refusal = await machine.vsock(1234).catch((error: Error) => error.message);
    * console.log(refusal); // "vsock port 1234: the guest takes no connection there"
    * ```
    */
@@ -271,6 +284,74 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
     const { connectVsock, VsockConnectError } = await import("./vsock-connect.ts");
     if (this.vsockPath === undefined) throw new VsockConnectError("none", "the machine has no vsock device");
     return connectVsock(this.vsockPath, port, options);
+  }
+
+  /**
+   * Starts a command in the guest, beside what runs there; by the agent, which the description must ask for (`agent`), or which must
+   * be installed in the guest. docs/agent.md.
+   *
+   * @throws AgentError, ArgumentError, MachineStateError, MachineEndedError, or the reason of `options.signal`. That the command could
+   * not be started is told by {@link GuestProcess.exit}.
+   * @example
+   * ```ts
+   * await using machine = await Machine.boot({ cpus: 1, memory: 64 * 2 ** 20, agent: "only" });
+   * const process = await machine.exec(["sh", "-c", "cat; exit 3"]);
+   * process.stdin.end("hello\n");
+   * for await (const bytes of process.stdout) console.log(`${bytes}`); // hello
+   * const { status, usage } = await process.exit;
+   * console.log(status, usage.memory > 0); // 3 true
+   * ```
+   */
+  async exec(argv: readonly string[], options: ExecOptions = {}): Promise<GuestProcess> {
+    return (await this.#agent()).exec(argv, options);
+  }
+
+  /**
+   * Copies a file, or a directory with all that is in it, into the guest, as `docker cp` does: into `guestPath` where that is a
+   * directory, else under that name. `local/.` copies what is in the directory, without its name.
+   *
+   * @throws CopyError where something was not copied; else as {@link exec}.
+   */
+  async copyTo(localPath: string, guestPath: string, options: CopyToOptions = {}): Promise<CopyResult> {
+    return (await this.#agent()).copyTo(localPath, guestPath, options);
+  }
+
+  /** Makes files in the guest of what is in memory, below the directory `guestPath`. See {@link copyTo}. */
+  async writeFiles(
+    files: FilesInMemory,
+    guestPath: string,
+    options: CopyToOptions = {},
+  ): Promise<CopyResult> {
+    return (await this.#agent()).writeFiles(files, guestPath, options);
+  }
+
+  /** As {@link copyTo}, out of the guest. Whatever that sends, nothing is written outside `localPath`. */
+  async copyFrom(guestPath: string, localPath: string, options: CopyFromOptions = {}): Promise<CopyResult> {
+    return (await this.#agent()).copyFrom(guestPath, localPath, options);
+  }
+
+  /** Sets the guest's clock, to the host's or to `time` (ms since 1970). Throws as {@link exec} does. */
+  async setTime(time?: number, options: AgentOptions = {}): Promise<void> {
+    return (await this.#agent()).setTime(time, options);
+  }
+
+  /**
+   * Resolves when the guest's agent answers. Only of use with guests that have an init of their own: the agent of tsvm's init is
+   * waited for by all that needs it.
+   *
+   * @throws MachineTimeoutError, MachineEndedError, AgentError, or the reason of `options.signal`.
+   */
+  async waitForAgent(options: WaitOptions = {}): Promise<void> {
+    checkOptions("waitForAgent", options, WAIT_OPTIONS);
+    const agent = await this.#agent();
+    const { waitForAgent } = await import("./machine-agent.ts");
+    return this.#life.keepAlive.while(waitForAgent(this.#life, agent, options));
+  }
+
+  async #agent(): Promise<AgentClient> {
+    // Only now: most machines do without it.
+    const { machineAgent } = await import("./machine-agent.ts");
+    return (this.#agentClient ??= machineAgent(this.#life, this.vsockPath));
   }
 
   /**
@@ -353,15 +434,24 @@ export class Machine extends EventEmitter<MachineEvents> implements AsyncDisposa
 
   /**
    * Presses the power button, at which most systems shut down in good order, and ends the machine as {@link stop} does if it is
-   * still there after the time limit. A guest that knows of no power button (no ACPI) is ended at once. A paused machine is
-   * resumed first.
+   * still there after the time limit. A guest that knows of no power button (no ACPI) hears of it by the agent of tsvm's init,
+   * and is ended at once where that does not run either. A paused machine is resumed first.
    */
   async shutdown(options: ShutdownOptions = {}): Promise<StopReport> {
     checkOptions("shutdown", options, { timeout: checkTimeout });
     const { timeout = SHUTDOWN_TIMEOUT_MS } = options;
     if (!this.#life.ended) await this.resume().catch(() => undefined); // of one that ends meanwhile
     if (this.#life.ended) return this.stopped;
-    if (!this.pressPowerButton()) return this.stop();
+    if (!this.pressPowerButton()) {
+      if (!this.#life.guestAgent.listens) return this.stop();
+      // It tells tsvm's init, which ends what runs and closes the disk.
+      void this.#agent()
+        .then((agent) => agent.shutdown())
+        .catch((error: unknown) => {
+          // It may be ended with all others before it has answered.
+          if ((error as AgentError).code !== "ERR_AGENT_LOST") this.#life.end("stopped");
+        });
+    }
     clearTimeout(this.#shutdownTimer);
     this.#shutdownTimer = setTimeout(() => this.#life.end("stopped"), timeout).unref();
     void this.#life.stopped.then(() => clearTimeout(this.#shutdownTimer));

@@ -1,5 +1,6 @@
 /** Fills in a description's defaults: bundled files, init, kernel command line. */
 import { readFileSync } from "node:fs";
+import { joinCommandLine } from "../boot/command-line.ts";
 import { cpioArchive } from "../boot/cpio.ts";
 import type { ImageKernel } from "../disk/boot-entry/image-kernel.ts";
 import { diskDevice, rootDevice } from "../disk/root-device.ts";
@@ -13,6 +14,7 @@ import {
   type MachineDescription,
   type NetworkDescription,
   type VsockDescription,
+  vsockOf,
 } from "./description.ts";
 import { guestAddressParameters } from "./guest-address.ts";
 import { encodeRun, type RunRequest } from "./guest-init.ts";
@@ -51,6 +53,8 @@ export interface ResolvedMachine {
   readonly disks: readonly ResolvedDisk[];
   readonly networks: readonly NetworkDescription[];
   readonly vsock: VsockDescription | undefined;
+  /** Whether tsvm's init starts the agent at once, or when it is asked to. */
+  readonly agent: "now" | "later" | undefined;
   readonly balloon: ResolvedBalloon | undefined;
   readonly virtioConsole: boolean;
   readonly acpi: boolean;
@@ -85,7 +89,7 @@ export async function resolveMachine(description: MachineDescription): Promise<R
   const ownInit =
     inDisk === undefined &&
     description.initrd === undefined &&
-    (bundled || description.command !== undefined);
+    (bundled || description.command !== undefined || description.agent === "only");
   if (bundled && description.cpus > BUNDLED_KERNEL_CPUS) {
     throw new DescriptionError(
       `cpus: ${description.cpus} are more than the ${BUNDLED_KERNEL_CPUS} that the bundled kernel uses`,
@@ -118,6 +122,14 @@ export async function resolveMachine(description: MachineDescription): Promise<R
       "leave the console out, or boot an initrd of your own",
     );
   }
+  if (description.agent === "only" && !ownInit) {
+    throw new DescriptionError(
+      'agent: "only" needs tsvm\'s init',
+      "leave out the initrd, and the kernel of the disk; or give the guest's own agent: true",
+    );
+  }
+  const vsock = vsockOf(description);
+  const agent = !ownInit || vsock === undefined ? undefined : description.agent ? "now" : "later";
   const networks = description.networks ?? [];
   const balloon = resolveBalloon(description);
   const rootReadOnly = disks[rootDisk]?.readOnly ?? true;
@@ -141,16 +153,17 @@ export async function resolveMachine(description: MachineDescription): Promise<R
     memory: description.memory,
     hugePages: description.hugePages ?? "none",
     kernel: description.kernel ?? inDisk ?? bundledFile("vmlinux"),
-    initrd: ownInit ? initramfsWithInit() : description.initrd,
-    commandLine: parameters.join(" "),
+    initrd: ownInit ? initramfsWithInit(agent !== undefined) : description.initrd,
+    commandLine: joinCommandLine(...parameters),
     disks,
     networks,
-    vsock: description.vsock,
+    vsock,
+    agent,
     balloon,
     virtioConsole: ownInit || description.console === "virtio",
     // The bundled kernel would not look at the tables.
     acpi: description.acpi ?? !bundled,
-    run: ownInit ? encodeRun(runRequest(description, { root, bundledRoot, rootReadOnly })) : undefined,
+    run: ownInit ? encodeRun(runRequest(description, { root, bundledRoot, rootReadOnly, agent })) : undefined,
   };
 }
 
@@ -184,11 +197,13 @@ function bootDisks(disks: readonly { readonly bootOrder?: number | undefined }[]
 
 /** A disk's own kernel, where the description wants that: of the first in boot order that has one. */
 async function kernelInDisk(description: MachineDescription): Promise<ImageKernel | undefined> {
-  const { kernel, kernelSource, command, root, disks = [], bootEntry, rootDevice } = description;
+  const { kernel, kernelSource, command, agent, root, disks = [], bootEntry, rootDevice } = description;
   const candidates = bootDisks(disks);
   const wanted =
     kernelSource ??
-    (candidates.length === 0 || command !== undefined || root === "bundled" ? "bundled" : "disk");
+    (candidates.length === 0 || command !== undefined || agent === "only" || root === "bundled"
+      ? "bundled"
+      : "disk");
   if (kernel !== undefined || wanted === "bundled") {
     if (bootEntry === undefined) return undefined;
     throw new DescriptionError("bootEntry: the kernel does not come from a disk", "leave it out");
@@ -214,18 +229,26 @@ async function kernelInDisk(description: MachineDescription): Promise<ImageKerne
   return undefined;
 }
 
-/** tsvm's init, and the console that the kernel opens for it. */
-function initramfsWithInit(): Uint8Array {
+/** tsvm's init, the console that the kernel opens for it, and the agent where it may be wanted. */
+function initramfsWithInit(withAgent: boolean): Uint8Array {
+  const executable = (name: "init" | "agent") =>
+    ({ type: "file", path: name, mode: 0o755, content: readFileSync(bundledFile(name)) }) as const;
   return cpioArchive([
     { type: "directory", path: "dev" },
     { type: "char-device", path: "dev/console", major: 5, minor: 1 },
-    { type: "file", path: "init", mode: 0o755, content: readFileSync(bundledFile("init")) },
+    executable("init"),
+    ...(withAgent ? [executable("agent")] : []),
   ]);
 }
 
 function runRequest(
   description: MachineDescription,
-  { root, bundledRoot, rootReadOnly }: { root: string; bundledRoot: boolean; rootReadOnly: boolean },
+  {
+    root,
+    bundledRoot,
+    rootReadOnly,
+    agent,
+  }: Pick<RunRequest, "root" | "rootReadOnly" | "agent"> & { bundledRoot: boolean },
 ): RunRequest {
   const { command, name } = description;
   return {
@@ -233,7 +256,9 @@ function runRequest(
     env: command?.env ?? {},
     cwd: command?.cwd ?? "/",
     terminal: command?.terminal ?? false,
-    shell: command === undefined && bundledRoot,
+    shell: command === undefined && bundledRoot && description.agent !== "only",
+    wait: description.agent === "only",
+    agent,
     root,
     rootReadOnly,
     rootFsType: bundledRoot && description.rootDevice === undefined ? "ext4" : "",

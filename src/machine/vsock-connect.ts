@@ -5,7 +5,7 @@
 import { createConnection, type Socket } from "node:net";
 import { TsvmError } from "../errors.ts";
 import { usableSocketPath, type UsablePath } from "../socket-path.ts";
-import { Deferred } from "./deferred.ts";
+import { Deferred } from "../deferred.ts";
 
 /** VMADDR_PORT_ANY of linux/vm_sockets.h is no port. */
 const LARGEST_PORT = 0xffff_fffe;
@@ -40,6 +40,7 @@ export class VsockConnectError extends TsvmError {
   }
 }
 
+/** For `connectVsock` and `Machine.vsock`. */
 export interface VsockConnectOptions {
   /** ms until the guest must have taken the connection; 5000 by default. */
   readonly timeout?: number | undefined;

@@ -1,5 +1,6 @@
 /** What can be done with VMs that are kept: all that the commands do, without their words. */
 import { rmSync } from "node:fs";
+import { dirname } from "node:path";
 import type { VmDefinition } from "../definition/definition.ts";
 import type { MonitorClient } from "./client.ts";
 import { END_PATIENCE_MS, endVm, KILL_PATIENCE_MS, untilFree } from "./end.ts";
@@ -8,6 +9,7 @@ import type { HeldLock } from "./file-lock.ts";
 import { launch } from "./launch.ts";
 import { noticeLoss, recordLoss } from "./loss.ts";
 import type { Step } from "./order.ts";
+import { fallbackRuntime } from "./paths.ts";
 import type { MonitorStats } from "./protocol.ts";
 import { reach } from "./reach.ts";
 import { isAlive, type ExitRecord, type VmRecord } from "./record.ts";
@@ -123,9 +125,13 @@ export class Manager {
         if (!(error instanceof ManagerError && error.code === "ERR_VM_NOT_RUNNING")) throw error;
       });
     }
-    const socket = this.#checkReadable(vm, force)?.socket;
+    const record = this.#checkReadable(vm, force);
     await this.store.remove(vm);
-    if (socket !== undefined) rmSync(socket, { force: true });
+    // What a monitor leaves behind that was killed. A vsock socket elsewhere is the user's.
+    if (record?.socket !== undefined) rmSync(record.socket, { force: true });
+    const { vsock } = record ?? {};
+    if (vsock !== undefined && dirname(vsock) === fallbackRuntime(this.store.paths.state))
+      rmSync(vsock, { force: true });
   }
 
   /** Resolves when it does not run (any more), with how it ended. Throws if it has never been started. */

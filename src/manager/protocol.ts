@@ -79,6 +79,8 @@ export interface MonitorStatus {
   readonly definedAt: number;
   readonly cpus: number;
   readonly memory: number;
+  /** Of the host, and where in the guest they lead: `8080:80`. */
+  readonly ports: readonly string[];
 }
 
 /** Of the monitor's process and the machine in it. */

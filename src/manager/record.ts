@@ -59,6 +59,8 @@ export interface VmRecord {
   readonly exit?: ExitRecord;
   /** The control socket; stays after the end. */
   readonly socket?: string;
+  /** The socket of the machine's vsock device, by which its guest is reached; stays as well. */
+  readonly vsock?: string;
 }
 
 export function isStoredDefinition({ id, definedAt, definition }: StoredDefinition): boolean {

@@ -2,6 +2,7 @@
 import type { RestartPolicy } from "../definition/definition.ts";
 import { TsvmError } from "../errors.ts";
 import { MonitorClient } from "./client.ts";
+import { forwardedPorts } from "./forwarded-ports.ts";
 import type { MonitorStatus } from "./protocol.ts";
 import { isAlive, type ExitRecord, type VmRecord, type VmState } from "./record.ts";
 import type { Vm } from "./vm.ts";
@@ -20,6 +21,8 @@ export interface VmSummary {
   /** Of the machine that runs; of one that does not, as it is defined. Memory in bytes. */
   readonly cpus: number | null;
   readonly memory: number | null;
+  /** Of the host, and where in the guest they lead, as definitions have it: `8080:80`. */
+  readonly ports: readonly string[];
   /** It runs by an older definition than the one that is stored. */
   readonly outdated: boolean;
   readonly restart: RestartPolicy["policy"] | null;
@@ -72,6 +75,7 @@ export async function summarize(vm: Vm): Promise<VmSummary | undefined> {
     pid: standing?.pid === undefined || standing.pid === 0 ? null : standing.pid,
     cpus: running?.cpus ?? definition?.machine.cpus ?? null,
     memory: running?.memory ?? definition?.machine.memory ?? null,
+    ports: running?.ports ?? (definition === undefined ? [] : forwardedPorts(definition.machine)),
     outdated: running !== undefined && stored !== undefined && running.definedAt !== stored.definedAt,
     restart: definition === undefined ? null : (definition.restart?.policy ?? "no"),
     uuid: definition?.uuid ?? null,

@@ -7,6 +7,7 @@ import { readSync, writeSync } from "node:fs";
 import { AF_UNIX, F_SETFL, O_CLOEXEC, O_NONBLOCK, SOCK_CLOEXEC, SOCK_STREAM } from "../ffi/constants.ts";
 import { check, close, fcntl, socketpair } from "../ffi/libc.ts";
 import { NetError } from "./errors.ts";
+import type { PortForward } from "./port-forward.ts";
 import { USER_NETWORK } from "./user-network.ts";
 
 const O_RDWR = 2;
@@ -15,16 +16,6 @@ const START_LIMIT_MS = 10_000;
 const START_POLL_MS = 2;
 /** Its number in the child. */
 const SOCKET_IN_CHILD = 3;
-
-/** One port of the host that leads into the guest. */
-export interface PortForward {
-  /** `tcp` if left out. */
-  protocol?: "tcp" | "udp";
-  /** IPv4 or IPv6 address of the host on which to listen; all of them if left out. */
-  address?: string;
-  hostPort: number;
-  guestPort: number;
-}
 
 export interface PasstOptions {
   /** The guest's Ethernet address. */

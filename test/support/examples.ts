@@ -30,7 +30,7 @@ export function docstringExamples(file: string): Example[] {
     const lines = body!.split("\n").map((line) => line.slice(indent!.length).replace(/^\* ?/, ""));
     return {
       where: `${file}:${lineAt(text, index)}`,
-      source: `import { Machine } from "tsvm";\n${lines.join("\n")}`,
+      source: `import { Machine, sandbox } from "tsvm";\n${lines.join("\n")}`,
       output: undefined,
     };
   });

@@ -4,6 +4,7 @@ import type { MachineDescription } from "../../machine/description.ts";
 import { commandOf, parseConsole, sizeFlags, terminalOf, type BootFlags } from "../boot-flags.ts";
 import { addForwards, networksOf } from "../network-values.ts";
 import { parseDisk } from "../values.ts";
+import { parseVsock } from "../vsock-value.ts";
 import { selectVm } from "./select-vm.ts";
 
 export interface DescribedVm {
@@ -67,6 +68,7 @@ export function changeMachine(
         ? networksOf(flags.net, flags.publish)
         : addForwards(machine.networks ?? [], flags.publish);
   }
+  if (flags.vsock !== undefined) changed.vsock = { ...machine.vsock, ...parseVsock(flags.vsock) };
   if (typeof flags.console === "string") changed.console = parseConsole(flags.console);
   if (!flags.acpi) changed.acpi = false;
   const { command } = machine;

@@ -129,6 +129,16 @@ function addChanging(image: Command, done: Done): void {
     .action(async (file: string, options: object) => {
       done(await (await import("./check.ts")).imageCheckCommand(file, options));
     });
+  image
+    .command("add-agent <image>")
+    .description(
+      "install the agent in the system on an image, for tsvm exec and tsvm cp; IMAGE:2 is a partition",
+    )
+    .addOption(format("--format <format>", "what the image is in (default: what it looks like)"))
+    .addOption(debug())
+    .action(async (reference: string, options: object) => {
+      done(await (await import("./add-agent.ts")).imageAddAgentCommand(reference, options));
+    });
   const snapshot = image.command("snapshot").description("snapshots inside of a qcow2 image");
   addSnapshots(snapshot, done);
   addHelpCommand(snapshot, { hidden: true });

@@ -74,11 +74,12 @@ function alreadyRunning(name: string): ManagerError {
 
 /** A monitor works in another directory. */
 function absolute(description: MachineDescription): MachineDescription {
-  const { kernel, initrd, disks } = description;
+  const { kernel, initrd, disks, vsock } = description;
   return {
     ...description,
     ...(kernel === undefined ? {} : { kernel: resolve(kernel) }),
     ...(initrd === undefined ? {} : { initrd: resolve(initrd) }),
     ...(disks === undefined ? {} : { disks: disks.map((disk) => ({ ...disk, path: resolve(disk.path) })) }),
+    ...(vsock?.path === undefined ? {} : { vsock: { ...vsock, path: resolve(vsock.path) } }),
   };
 }

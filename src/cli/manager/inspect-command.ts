@@ -19,7 +19,20 @@ interface Inspected extends VmSummary {
 }
 
 const FIELDS: readonly string[] = [
-  ...["name", "id", "state", "since", "startedAt", "restarts", "exit", "pid", "cpus", "memory", "restart"],
+  ...[
+    "name",
+    "id",
+    "state",
+    "since",
+    "startedAt",
+    "restarts",
+    "exit",
+    "pid",
+    "cpus",
+    "memory",
+    "ports",
+    "restart",
+  ],
   ...[
     "uuid",
     "title",

@@ -57,6 +57,15 @@ describe("tables", () => {
     );
     expect(table(columns, [])).toBe("N  LENGTH\n");
   });
+
+  it("have rare columns only where they say something", () => {
+    const columns = [
+      { header: "N", text: ({ name }: { name: string }) => name },
+      { header: "B", rare: true, text: ({ name }: { name: string }) => (name === "b" ? "yes" : "") },
+    ];
+    expect(table(columns, [{ name: "a" }])).toBe("N\na\n");
+    expect(table(columns, [{ name: "a" }, { name: "b" }])).toBe("N  B\na\nb  yes\n");
+  });
 });
 
 describe("quantities", () => {

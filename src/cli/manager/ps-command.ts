@@ -27,6 +27,7 @@ const LISTING: Listing<VmSummary> = {
     { header: "RESTARTS", right: true, text: ({ restarts }) => `${restarts}` },
     { header: "CPUS", right: true, text: ({ cpus }) => `${cpus ?? ""}` },
     { header: "MEMORY", right: true, text: ({ memory }) => (memory === null ? "" : sizeText(memory)) },
+    { header: "PORTS", rare: true, text: ({ ports }) => ports.join(", ") },
     { header: "TITLE", text: ({ title }) => title ?? "" },
   ],
   fields: [
@@ -40,6 +41,7 @@ const LISTING: Listing<VmSummary> = {
       "pid",
       "cpus",
       "memory",
+      "ports",
       "outdated",
       "restart",
     ],

@@ -4,12 +4,15 @@ import { printable } from "../../definition/problem.ts";
 export interface Column<Row> {
   readonly header: string;
   readonly right?: boolean;
+  /** Left out where no row has anything to say. */
+  readonly rare?: boolean;
   text(row: Row): string;
 }
 
 const GAP = "  ";
 
-export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
+export function table<Row>(all: readonly Column<Row>[], rows: readonly Row[]): string {
+  const columns = all.filter(({ rare = false, text }) => !rare || rows.some((row) => text(row) !== ""));
   const lines = [
     columns.map(({ header }) => header),
     ...rows.map((row) => columns.map((column) => printable(column.text(row)))),

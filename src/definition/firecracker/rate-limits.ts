@@ -2,7 +2,8 @@
  * Firecracker's token buckets: `size` tokens, refilled evenly within `refill_time` ms. The rate is `size` per refill time, and a full
  * bucket is the burst.
  */
-import type { RateLimits } from "../../machine/description.ts";
+import type { RateLimit } from "../../machine/description.ts";
+import { given } from "../given.ts";
 import type { Place, Problems } from "../problems.ts";
 import type { TokenBucket } from "./schema.ts";
 
@@ -11,21 +12,19 @@ interface Limiter {
   readonly ops?: TokenBucket | undefined;
 }
 
-export function readRateLimits(
+export function readRateLimit(
   limiter: Limiter | undefined,
   problems: Problems,
   at: (...keys: string[]) => Place,
-): RateLimits | undefined {
+): RateLimit | undefined {
   const bytes = readBucket(limiter?.bandwidth, problems, (...keys) => at("bandwidth", ...keys));
   const operations = readBucket(limiter?.ops, problems, (...keys) => at("ops", ...keys));
   if (bytes === undefined && operations === undefined) return undefined;
   return {
-    total: {
-      ...(bytes === undefined ? {} : { bytesPerSecond: bytes.rate, ...burst("bytesBurst", bytes) }),
-      ...(operations === undefined
-        ? {}
-        : { operationsPerSecond: operations.rate, ...burst("operationsBurst", operations) }),
-    },
+    ...(bytes === undefined ? {} : { bytesPerSecond: bytes.rate, ...burst("bytesBurst", bytes) }),
+    ...(operations === undefined
+      ? {}
+      : { operationsPerSecond: operations.rate, ...burst("operationsBurst", operations) }),
   };
 }
 
@@ -53,8 +52,15 @@ function readBucket(
   return { rate: Math.max(1, Math.round((size * 1000) / refill_time)), burst: size };
 }
 
+/** Undefined where there is nothing to limit. */
+export function writeRateLimiter(limit: RateLimit = {}): Limiter | undefined {
+  const bandwidth = writeBucket(limit.bytesPerSecond, limit.bytesBurst);
+  const ops = writeBucket(limit.operationsPerSecond, limit.operationsBurst);
+  return bandwidth === undefined && ops === undefined ? undefined : given({ bandwidth, ops });
+}
+
 /** A bucket with this rate per second; undefined without one. */
-export function writeBucket(rate: number | undefined, most: number | undefined): TokenBucket | undefined {
+function writeBucket(rate: number | undefined, most: number | undefined): TokenBucket | undefined {
   if (rate === undefined) return undefined;
   if (most === undefined || most === rate) return { size: rate, refill_time: 1000 };
   return { size: most, refill_time: Math.max(1, Math.round((most * 1000) / rate)) };

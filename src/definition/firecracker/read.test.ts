@@ -75,9 +75,24 @@ describe("a Firecracker configuration", () => {
     ]);
   });
 
+  it("has a vsock device", () => {
+    const vsock = (text: string): ReturnType<typeof loadText> =>
+      loadText(EXAMPLE.replace('"vsock": null', `"vsock": ${text}`), "vm.json");
+    const { printed, definitions } = vsock('{"guest_cid": 5, "uds_path": "v.sock", "vsock_id": "v"}');
+    expect(printed).toBe("");
+    expect(definitions[0]?.machine.vsock).toEqual({ cid: 5, path: "/srv/v.sock" });
+    for (const wrong of [
+      '{"guest_cid": 2, "uds_path": "v"}',
+      '{"guest_cid": 3}',
+      '{"uds_path": "v"}',
+      '{"guest_cid": 3, "uds_path": ""}',
+    ])
+      expect(vsock(wrong).errors, wrong).toBe(1);
+  });
+
   it("asks for things that tsvm lacks: errors, unless lenient", () => {
-    const text = EXAMPLE.replace('"vsock": null', '"vsock": {"guest_cid": 3, "uds_path": "/x"}')
-      .replace("[],", '[{"iface_id": "eth0", "host_dev_name": "tap0"}],')
+    const text = EXAMPLE.replace('"mmds-config": null', '"mmds-config": {}')
+      .replace("[],", '[{"iface_id": "a", "host_dev_name": "b",\n  "allow_mmds_requests": true}],')
       .replace(
         '"balloon": null',
         '"balloon": {"amount_mib": 0, "deflate_on_oom": true, "free_page_hinting": true}',
@@ -86,8 +101,8 @@ describe("a Firecracker configuration", () => {
     expect(strict.errors).toBe(2);
     expect(strict.printed).toBe(
       'vm.json:23:56: warning: free_page_hinting: tsvm does not ask for hints\n  23 | …lloon": {"amount_mib": 0, "deflate_on_oom": true, "free_page_hinting": true},\n     |                                                    ^^^^^^^^^^^^^^^^^^^\n' +
-        'vm.json:24:3: network-interfaces: tsvm has no network yet\n  24 |   "network-interfaces": [{"iface_id": "eth0", "host_dev_name": "tap0"}],\n     |   ^^^^^^^^^^^^^^^^^^^^\n  → --lenient goes on without it\n' +
-        'vm.json:25:3: vsock: tsvm has no vsock yet\n  25 |   "vsock": {"guest_cid": 3, "uds_path": "/x"},\n     |   ^^^^^^^\n  → --lenient goes on without it',
+        'vm.json:25:3: allow_mmds_requests: tsvm has no metadata service yet\n  25 |   "allow_mmds_requests": true}],\n     |   ^^^^^^^^^^^^^^^^^^^^^\n  → --lenient goes on without it\n' +
+        'vm.json:29:3: mmds-config: tsvm has no metadata service yet\n  29 |   "mmds-config": {},\n     |   ^^^^^^^^^^^^^\n  → --lenient goes on without it',
     );
     expect(loadText(text, "vm.json", { lenient: true })).toMatchObject({
       errors: 0,
@@ -118,6 +133,47 @@ describe("a Firecracker configuration", () => {
   ])("with %s", (more, message) => {
     const text = `{"boot-source": {"kernel_image_path": "/k",  ${more}}}`;
     expect(loadText(text, "vm.json").printed.split("\n")[0]).toBe(message);
+  });
+
+  it("has networks", () => {
+    const limiter = (size: number): string =>
+      `{"bandwidth": {"size": ${size}, "refill_time": 1000}, "ops": {"size": 50, "refill_time": 500}}`;
+    const text = EXAMPLE.replace(
+      "[],",
+      `[{"iface_id": "a", "host_dev_name": "tap0", "guest_mac": "06:00:AC:10:00:02", "rx_rate_limiter": ${limiter(1000)}, "tx_rate_limiter": ${limiter(0)}, "allow_mmds_requests": false},
+        {"iface_id": "b", "host_dev_name": "tap1", "guest_mac": null, "mtu": 9000}],`,
+    );
+    const { printed, definitions } = loadText(text, "vm.json");
+    expect(printed).toBe("");
+    expect(definitions[0]?.machine.networks).toEqual([
+      {
+        type: "tap",
+        tap: "tap0",
+        mac: "06:00:AC:10:00:02",
+        rateLimits: {
+          receive: { bytesPerSecond: 1000, operationsPerSecond: 100, operationsBurst: 50 },
+          transmit: { operationsPerSecond: 100, operationsBurst: 50 },
+        },
+      },
+      { type: "tap", tap: "tap1", mtu: 9000 },
+    ]);
+  });
+
+  it.each([
+    ['"host_dev_name": "t", "guest_mac": "x"', "guest_mac", '"x" is no Ethernet address'],
+    [
+      '"host_dev_name": "t", "guest_mac": "01:00:00:00:00:01"',
+      "guest_mac",
+      "is not the Ethernet address of one",
+    ],
+    ['"host_dev_name": "a/b"', "host_dev_name", '"a/b" is no name of an interface'],
+    ['"host_dev_name": "t", "mtu": 5', "mtu", "5 is not a whole number from 68"],
+    ['"host_dev_name": 5', "host_dev_name", "must be a text"],
+  ])("with a network of %s", (properties, key, message) => {
+    const text = EXAMPLE.replace("[],", `[{"iface_id": "a", ${properties}}],`);
+    const { printed, elements } = loadText(text, "vm.json");
+    expect(printed).toContain(message);
+    expect(elements).toEqual([`network-interfaces[0].${key}`]);
   });
 
   it("has one root device", () => {

@@ -9,7 +9,8 @@ import { explainIssues } from "../native/explain.ts";
 import type { Problems } from "../problems.ts";
 import { parseTree, type Tree } from "../tree/parse-tree.ts";
 import { readBalloon } from "./balloon.ts";
-import { readRateLimits } from "./rate-limits.ts";
+import { readInterface, INTERFACE_KEYS } from "./networks.ts";
+import { readRateLimit } from "./rate-limits.ts";
 import { configSchema, type FirecrackerConfig, type FirecrackerDrive } from "./schema.ts";
 
 const MiB = 2 ** 20;
@@ -18,8 +19,6 @@ const DEFAULTS = { vcpu_count: 1, mem_size_mib: 128 };
 
 /** What the guest would miss. */
 const LACKING = {
-  "network-interfaces": "network",
-  vsock: "vsock",
   "mmds-config": "metadata service",
   "memory-hotplug": "memory hotplug",
   pmem: "persistent memory",
@@ -50,10 +49,15 @@ export function readFirecracker(problems: Problems): VmDefinition[] {
 }
 
 /** Where the properties of a machine come from. */
-function placeOf([key, index]: readonly (string | number)[]): readonly PropertyKey[] {
+function placeOf([key, index, property = ""]: readonly (string | number)[]): readonly PropertyKey[] {
   if (key === "cpus") return ["machine-config", "vcpu_count"];
   if (key === "memory") return ["machine-config", "mem_size_mib"];
   if (key === "disks") return index === undefined ? ["drives"] : ["drives", index, "path_on_host"];
+  if (key === "networks") {
+    const place = ["network-interfaces", ...(index === undefined ? [] : [index])];
+    const name = INTERFACE_KEYS[property];
+    return name === undefined ? place : [...place, name];
+  }
   if (key === "balloon") return ["balloon"];
   if (key === "kernel") return ["boot-source", "kernel_image_path"];
   if (key === "initrd") return ["boot-source", "initrd_path"];
@@ -116,6 +120,9 @@ function toMachine(config: FirecrackerConfig, tree: Tree, problems: Problems): M
       : root.drive.partuuid === undefined
         ? "/dev/vda"
         : `PARTUUID=${root.drive.partuuid}`;
+  const networks = (config["network-interfaces"] ?? []).map((network, index) =>
+    readInterface(network, (...keys) => tree.atKey(["network-interfaces", index, ...keys]), problems),
+  );
   return {
     name: nameOfFile(source.path),
     cpus: vcpu_count,
@@ -126,6 +133,10 @@ function toMachine(config: FirecrackerConfig, tree: Tree, problems: Problems): M
     ...(initrd_path === undefined ? {} : { initrd: source.resolve(initrd_path) }),
     ...given({ append: split.append, rootDevice }),
     ...(disks.length === 0 ? {} : { disks }),
+    ...(networks.length === 0 ? {} : { networks }),
+    ...(config.vsock === undefined
+      ? {}
+      : { vsock: { cid: config.vsock.guest_cid, path: source.resolve(config.vsock.uds_path) } }),
   };
 }
 
@@ -153,7 +164,7 @@ function readDrive(
     return undefined;
   }
   if (drive.io_engine === "Async") problems.warning("io_engine: tsvm has one of its own", at("io_engine"));
-  const rateLimits = readRateLimits(drive.rate_limiter, problems, (...keys) =>
+  const total = readRateLimit(drive.rate_limiter, problems, (...keys) =>
     tree.at(["drives", index, "rate_limiter", ...keys]),
   );
   const disk: DiskDescription = {
@@ -164,7 +175,7 @@ function readDrive(
     ...(drive.cache_type === undefined
       ? {}
       : { cache: drive.cache_type === "Unsafe" ? "unsafe" : "writeback" }),
-    ...given({ rateLimits }),
+    ...(total === undefined ? {} : { rateLimits: { total } }),
   };
   return { drive, index, disk };
 }

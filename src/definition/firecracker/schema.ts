@@ -3,7 +3,8 @@
  * https://github.com/firecracker-microvm/firecracker/blob/main/src/firecracker/swagger/firecracker.yaml
  */
 import * as z from "zod/mini";
-import { object, path, text } from "../native/leaves.ts";
+import { LARGEST_GUEST_CID, SMALLEST_GUEST_CID } from "../../devices/virtio/vsock/cid.ts";
+import { mac, object, path, text } from "../native/leaves.ts";
 
 const whole = z.int().check(z.minimum(0));
 const anything = z.optional(z.unknown());
@@ -27,6 +28,25 @@ const drive = object({
   io_engine: z.optional(z.enum(["Sync", "Async"])),
   rate_limiter: z.optional(rateLimiter),
   socket: anything,
+});
+
+const networkInterface = object({
+  iface_id: text,
+  host_dev_name: text,
+  guest_mac: z.optional(mac),
+  /** Since version 1.16. */
+  mtu: z.optional(whole),
+  rx_rate_limiter: z.optional(rateLimiter),
+  tx_rate_limiter: z.optional(rateLimiter),
+  /** Before version 1.0; since then mmds-config has it. */
+  allow_mmds_requests: z.optional(z.boolean()),
+});
+
+const vsock = object({
+  guest_cid: whole.check(z.minimum(SMALLEST_GUEST_CID), z.maximum(LARGEST_GUEST_CID)),
+  uds_path: path,
+  /** Without a meaning since version 1.0. */
+  vsock_id: z.optional(text),
 });
 
 const balloon = object({
@@ -56,8 +76,8 @@ export const configSchema = object({
       huge_pages: z.optional(z.enum(["None", "2M"])),
     }),
   ),
-  "network-interfaces": anything,
-  vsock: anything,
+  "network-interfaces": z.optional(z.array(networkInterface)),
+  vsock: z.optional(vsock),
   balloon: z.optional(balloon),
   "cpu-config": anything,
   "mmds-config": anything,
@@ -71,4 +91,5 @@ export const configSchema = object({
 
 export type FirecrackerConfig = z.infer<typeof configSchema>;
 export type FirecrackerDrive = z.infer<typeof drive>;
+export type FirecrackerInterface = z.infer<typeof networkInterface>;
 export type TokenBucket = z.infer<typeof tokenBucket>;

@@ -1,11 +1,13 @@
 /** A definition as Firecracker's JSON configuration. What cannot be said is told. */
-import type { DiskDescription, MachineDescription } from "../../machine/description.ts";
+import { SMALLEST_GUEST_CID } from "../../devices/virtio/vsock/cid.ts";
+import type { DiskDescription, MachineDescription, VsockDescription } from "../../machine/description.ts";
 import type { VmDefinition } from "../definition.ts";
 import { joinCommandLine } from "../kernel-parameters.ts";
 import type { Problems } from "../problems.ts";
 import { tellUnsaid } from "../unsaid.ts";
 import { writeBalloon } from "./balloon.ts";
-import { writeBucket } from "./rate-limits.ts";
+import { writeInterfaces } from "./networks.ts";
+import { writeRateLimiter } from "./rate-limits.ts";
 import type { FirecrackerConfig, FirecrackerDrive } from "./schema.ts";
 
 const MiB = 2 ** 20;
@@ -16,6 +18,7 @@ const NOT_SAID = [
   "bootEntry",
   "console",
   "acpi",
+  "agent",
   "uuid",
   "title",
   "description",
@@ -29,7 +32,7 @@ const MOST_CPUS = 32;
 /** The format of every disk must be known. */
 export function writeFirecracker(definition: VmDefinition, problems: Problems): string {
   const { machine } = definition;
-  const { cpus, memory, kernel, initrd, disks = [], hugePages, balloon } = machine;
+  const { cpus, memory, kernel, initrd, disks = [], networks = [], hugePages, vsock, balloon } = machine;
   tellUnsaid(definition, FORMAT, NOT_SAID, problems);
   if (hugePages === "transparent")
     problems.lacking(`hugePages: ${FORMAT} has no transparent ones`, { element: "hugePages" });
@@ -50,16 +53,28 @@ export function writeFirecracker(definition: VmDefinition, problems: Problems): 
       boot_args: joinCommandLine(machine, root === undefined),
     },
     drives: disks.map((disk, index) => writeDrive(disk, index, index === 0 ? root : undefined, problems)),
+    ...(networks.length === 0 ? {} : { "network-interfaces": writeInterfaces(networks, FORMAT, problems) }),
     "machine-config": {
       vcpu_count: cpus,
       mem_size_mib: Math.ceil(memory / MiB),
       ...(hugePages === "hugetlb" ? { huge_pages: "2M" } : {}),
     },
+    ...(vsock === undefined ? {} : { vsock: writeVsock(vsock, problems) }),
     ...(balloon === undefined || balloon === false ? {} : { balloon: writeBalloon(balloon, problems) }),
     // A machine of tsvm has one in any case.
     entropy: {},
   };
   return `${JSON.stringify(config, null, 2)}\n`;
+}
+
+function writeVsock(
+  { cid = SMALLEST_GUEST_CID, path }: VsockDescription,
+  problems: Problems,
+): NonNullable<FirecrackerConfig["vsock"]> {
+  if (path === undefined) {
+    problems.error(`vsock: ${FORMAT} needs the path of its unix socket`, { element: "vsock" }, "add path");
+  }
+  return { guest_cid: cid, uds_path: path ?? "" };
 }
 
 /** How the first drive is the root device, if that can be said of it. */
@@ -99,8 +114,7 @@ function writeDrive(
   if (read !== undefined || write !== undefined) {
     problems.lacking(`disk ${path}: ${FORMAT} limits reads and writes together only`, { element });
   }
-  const bandwidth = writeBucket(total?.bytesPerSecond, total?.bytesBurst);
-  const ops = writeBucket(total?.operationsPerSecond, total?.operationsBurst);
+  const limiter = writeRateLimiter(total);
   return {
     drive_id: index === 0 && root !== undefined ? "rootfs" : `drive${index}`,
     path_on_host: path,
@@ -110,13 +124,6 @@ function writeDrive(
     ...(cache === undefined || cache === "none"
       ? {}
       : { cache_type: cache === "unsafe" ? "Unsafe" : "Writeback" }),
-    ...(bandwidth === undefined && ops === undefined
-      ? {}
-      : {
-          rate_limiter: {
-            ...(bandwidth === undefined ? {} : { bandwidth }),
-            ...(ops === undefined ? {} : { ops }),
-          },
-        }),
+    ...(limiter === undefined ? {} : { rate_limiter: limiter }),
   };
 }

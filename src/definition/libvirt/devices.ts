@@ -1,26 +1,48 @@
-/** The devices element: disks and consoles, and what tsvm says to all the rest. */
-import type { BalloonDescription, DiskDescription } from "../../machine/description.ts";
+/** The devices element: disks, networks and consoles, and what tsvm says to all the rest. */
+import type {
+  BalloonDescription,
+  DiskDescription,
+  NetworkDescription,
+  VsockDescription,
+} from "../../machine/description.ts";
 import type { Place, Problems } from "../problems.ts";
 import { readBalloon } from "./balloon.ts";
 import { readCharacterDevices } from "./character-devices.ts";
 import { readDisks } from "./disks.ts";
+import { readInterfaces, type ReadInterface } from "./interfaces.ts";
+import { readVsock } from "./vsock.ts";
 import type { XmlElement } from "./xml-element.ts";
 
 export interface Devices {
   readonly disks: DiskDescription[];
+  readonly networks: NetworkDescription[];
   /** Where each disk stands in the file. */
   readonly places: readonly Place[];
+  readonly interfaces: readonly ReadInterface[];
   readonly console: "virtio" | undefined;
+  readonly vsock: VsockDescription | undefined;
   readonly balloon: BalloonDescription | false | undefined;
 }
 
 export function readDevices(domain: XmlElement, problems: Problems): Devices {
   const devices = domain.one("devices");
-  if (devices === undefined) return { disks: [], places: [], console: undefined, balloon: undefined };
+  if (devices === undefined)
+    return {
+      disks: [],
+      networks: [],
+      places: [],
+      interfaces: [],
+      console: undefined,
+      vsock: undefined,
+      balloon: undefined,
+    };
   // The program that runs the machine: here that is tsvm.
   devices.skip("emulator");
-  const disks = readDisks(devices, problems);
+  const read = readDisks(devices, problems);
+  const disks = read.map(({ disk }) => disk);
+  const interfaces = readInterfaces(devices, disks, problems);
   const console = readCharacterDevices(devices, problems);
+  const vsock = readVsock(devices, problems);
   readControllers(devices, problems);
   readRng(devices, problems);
   const balloon = readBalloon(devices, problems);
@@ -35,7 +57,15 @@ export function readDevices(domain: XmlElement, problems: Problems): Devices {
       problems.lacking(`<${name}${model}>: ${reason}`, element.place);
     }
   }
-  return { disks: disks.map(({ disk }) => disk), places: disks.map(({ place }) => place), console, balloon };
+  return {
+    disks,
+    networks: interfaces.map(({ network }) => network),
+    places: read.map(({ place }) => place),
+    interfaces,
+    console,
+    vsock,
+    balloon,
+  };
 }
 
 /** Devices without which the guest is the same guest, only with less to look at or to type on. */
@@ -54,8 +84,6 @@ const COSMETIC: Readonly<Record<string, string>> = {
 
 /** What the guest would miss. */
 const LACKING: Readonly<Record<string, string>> = {
-  interface: "tsvm has no network yet",
-  vsock: "tsvm has no vsock yet",
   filesystem: "tsvm has no shared directories yet",
   hostdev: "tsvm has no passthrough of the host's devices",
   tpm: "tsvm has no TPM",

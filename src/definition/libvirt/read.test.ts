@@ -29,7 +29,7 @@ describe("domains as virt-install and virsh write them", () => {
   it("a disk image", () => {
     const strict = fixture("virt-install-import");
     expect(said(strict, "error")).toEqual([
-      '53: <interface type="network" model="virtio">: tsvm has no network yet',
+      "53: <interface>: tsvm makes no tap devices, which the type network (default) needs",
     ]);
     const { definitions, printed } = fixture("virt-install-import", true);
     expect(definitions).toEqual([
@@ -43,6 +43,7 @@ describe("domains as virt-install and virsh write them", () => {
           memory: 2048 * MiB,
           balloon: {},
           disks: [{ path: "/var/lib/libvirt/images/d.qcow2", format: "qcow2" }],
+          networks: [{ type: "user", mac: "00:11:22:33:44:55" }],
         },
       },
     ]);
@@ -51,7 +52,7 @@ describe("domains as virt-install and virsh write them", () => {
       "5: <libosinfo:libosinfo>: notes of another program, which tsvm does not keep",
       '37: <controller type="usb">: left out, as virtio devices of tsvm need none',
       '38: <controller type="pci">, 15 times: left out, as virtio devices of tsvm need none',
-      '53: <interface type="network" model="virtio">: tsvm has no network yet',
+      "53: <interface>: tsvm makes no tap devices, which the type network (default) needs",
       "59: <channel>: left out, as tsvm has no channels (org.qemu.guest_agent.0)",
       '63: <input type="tablet">: left out, as tsvm has no keyboard, mouse or tablet; there is the console',
       '64: <graphics type="vnc">: left out, as tsvm has no screen',
@@ -100,7 +101,7 @@ describe("domains as virt-install and virsh write them", () => {
     expect(said(fixture("virt-install-uefi"), "error")).toEqual([
       "12: <os>: tsvm has no firmware, so no UEFI",
       "42: <target>: tsvm has no sata bus, only virtio, and no CD-ROM drives",
-      '61: <interface type="network" model="virtio">: tsvm has no network yet',
+      "61: <interface>: tsvm makes no tap devices, which the type network (default) needs",
       '72: <tpm model="tpm-crb">: tsvm has no TPM',
     ]);
     expect(fixture("virt-install-uefi", true).definitions[0]?.machine.disks).toEqual([
@@ -116,11 +117,11 @@ describe("domains as virt-install and virsh write them", () => {
       "30: <timer>: tsvm's machine has no hypervclock",
       "41: <target>: tsvm has no sata bus, only virtio",
       '59: <filesystem type="mount">: tsvm has no shared directories yet',
-      '63: <interface type="network" model="e1000e">: tsvm has no network yet',
+      "63: <interface>: tsvm makes no tap devices, which the type network (default) needs",
+      "66: <model>: tsvm has no e1000e, only virtio",
       "68: <serial>: tsvm shows and keeps the console itself, it does not go to file /var/log/win.log",
       '72: <tpm model="tpm-crb">: tsvm has no TPM',
       '79: <watchdog model="i6300esb">: tsvm has no watchdog yet',
-      '81: <vsock model="virtio">: tsvm has no vsock yet',
       '84: <hostdev type="pci">: tsvm has no passthrough of the host\'s devices',
       "90: <qemu:commandline>: tsvm is not QEMU",
     ]);
@@ -165,6 +166,28 @@ describe("elements of a domain", () => {
     ]);
   });
 
+  it.each([
+    ["<vsock model='virtio'><cid auto='yes'/></vsock>", {}],
+    ["<vsock><cid auto='no' address='42'/><alias name='vsock0'/></vsock>", { cid: 42 }],
+    ["<vsock><cid auto='yes' address='5'/></vsock>", {}],
+    ["<vsock/>", {}],
+  ])("%s", (element, vsock) => {
+    const { printed, definitions } = loadText(domain(element), "a.xml");
+    expect(printed).toBe("");
+    expect(definitions[0]?.machine.vsock).toEqual(vsock);
+  });
+
+  it.each([
+    ["<vsock><cid address='2'/></vsock>", "<cid>: 2 is not a whole number from 3 to 4294967294"],
+    ["<vsock><cid address='x'/></vsock>", "<cid>: x is not a whole number"],
+    ["<vsock model='other'/>", "<vsock>: the model other is not virtio"],
+    ["<vsock/><vsock/>", "<vsock>: a machine has one"],
+  ])("wrong: %s", (element, message) => {
+    const { errors, printed } = loadText(domain(element), "a.xml");
+    expect(errors).toBe(1);
+    expect(printed).toContain(message);
+  });
+
   it("reads bursts", () => {
     const tune =
       "<iotune><total_bytes_sec>100</total_bytes_sec><total_bytes_sec_max>300</total_bytes_sec_max><total_bytes_sec_max_length>2</total_bytes_sec_max_length><write_iops_sec>0</write_iops_sec></iotune>";
@@ -177,6 +200,275 @@ describe("elements of a domain", () => {
         rateLimits: { total: { bytesPerSecond: 100, bytesBurst: 600 } },
       },
     ]);
+  });
+
+  it("reads networks, in the order of the file", () => {
+    const text = domain(`
+<interface type='user'>
+  <mac address='52:54:00:12:34:56'/><backend type='passt'/><model type='virtio'/><mtu size='9000'/>
+  <portForward proto='tcp' address='127.0.0.1'><range start='8000' end='8003' to='80'/><range start='8002' exclude='yes'/></portForward>
+  <portForward proto='udp'><range start='53'/></portForward>
+  <bandwidth><inbound average='1000' burst='128'/><outbound average='500'/></bandwidth>
+  <link state='up'/><alias name='net0'/><address type='pci' slot='3'/>
+</interface>
+<interface type='ethernet'><target dev='tap0' managed='no'/><model type='virtio-non-transitional'/><script path=''/></interface>`);
+    const { printed, definitions } = loadText(text, "a.xml");
+    expect(printed).toBe("");
+    expect(definitions[0]?.machine.networks).toEqual([
+      {
+        type: "user",
+        mac: "52:54:00:12:34:56",
+        mtu: 9000,
+        forwards: [
+          { address: "127.0.0.1", hostPort: 8000, guestPort: 80 },
+          { address: "127.0.0.1", hostPort: 8001, guestPort: 81 },
+          { address: "127.0.0.1", hostPort: 8003, guestPort: 83 },
+          { protocol: "udp", hostPort: 53, guestPort: 53 },
+        ],
+        rateLimits: {
+          receive: { bytesPerSecond: 1_000_000, bytesBurst: 131_072 },
+          transmit: { bytesPerSecond: 500_000 },
+        },
+      },
+      { type: "tap", tap: "tap0" },
+    ]);
+  });
+
+  const USER = "<interface type='user'><backend type='passt'/><model type='virtio'/>";
+  const TAP = "<interface type='ethernet'><target dev='t' managed='no'/><model type='virtio'/>";
+  const VIRTIO = "<model type='virtio'/></interface>";
+  const DEFAULT_USER = { type: "user" };
+  it.each([
+    [
+      `<interface type='bridge'><source bridge='br0'/><target dev='vnet3'/>${VIRTIO}`,
+      "<interface>: tsvm makes no tap devices, which the type bridge (br0) needs",
+      "makes it user-mode networking",
+      DEFAULT_USER,
+    ],
+    [
+      `<interface type='direct'><source dev='eno1' mode='bridge'/>${VIRTIO}`,
+      "<interface>: tsvm makes no macvtap devices, which the type direct (eno1) needs",
+      "makes it user-mode networking",
+      DEFAULT_USER,
+    ],
+    [
+      `<interface type='ethernet'>${VIRTIO}`,
+      "<interface>: tsvm makes no tap devices, and there is no <target dev=…> with the name of one",
+      "makes it user-mode networking",
+      DEFAULT_USER,
+    ],
+    [
+      `<interface type='hostdev' managed='yes'><source><address type='pci' bus='0x05'/></source><vlan><tag id='42'/></vlan></interface>`,
+      "<interface>: tsvm has no interfaces of the type hostdev, only user and ethernet",
+      "goes on without it",
+      undefined,
+    ],
+    [
+      `${TAP}<mac address='52:54:00:00:00:01'/><filterref filter='clean-traffic'/></interface>`,
+      "<filterref>: tsvm's networks have no such thing",
+      "goes on without it",
+      { type: "tap", tap: "t", mac: "52:54:00:00:00:01" },
+    ],
+    [
+      `${TAP}<vlan><tag id='42'/></vlan></interface>`,
+      "<vlan>: tsvm's networks have no such thing",
+      "goes on without it",
+      { type: "tap", tap: "t" },
+    ],
+    [
+      `${TAP}<virtualport type='openvswitch'/></interface>`,
+      "<virtualport>: tsvm's networks have no such thing",
+      "goes on without it",
+      { type: "tap", tap: "t" },
+    ],
+    [
+      `${TAP}<script path='/etc/qemu-ifup'/></interface>`,
+      "<script>: tsvm runs no scripts",
+      "goes on without it",
+      { type: "tap", tap: "t" },
+    ],
+    [
+      `${TAP}<ip address='192.168.7.2' prefix='24'/></interface>`,
+      "<ip>: with a tap device the guest sets its own addresses",
+      "goes on without it",
+      { type: "tap", tap: "t" },
+    ],
+    [
+      `${TAP}<portForward proto='tcp'><range start='22'/></portForward></interface>`,
+      "<portForward>: a tap device leads in what the host sends there",
+      "goes on without it",
+      { type: "tap", tap: "t" },
+    ],
+    [
+      "<interface type='user'><backend type='passt'/><model type='rtl8139'/></interface>",
+      "<model>: tsvm has no rtl8139, only virtio",
+      "makes it virtio",
+      DEFAULT_USER,
+    ],
+    [
+      `${USER}<link state='down'/></interface>`,
+      "<link>: the guest's cable is always plugged in",
+      "plugs it in",
+      DEFAULT_USER,
+    ],
+    [
+      `${USER}<ip family='ipv4' address='172.17.2.4' prefix='24'/></interface>`,
+      "<ip>: the guest is 10.0.2.15, not 172.17.2.4",
+      "gives it that",
+      DEFAULT_USER,
+    ],
+    [
+      `${USER}<source dev='eno1'/></interface>`,
+      "<source>: connections leave by the host's routes, not by eno1 alone",
+      "lets them",
+      DEFAULT_USER,
+    ],
+    [
+      `${USER}<portForward proto='udp'/></interface>`,
+      "<portForward>: tsvm leads in ports that are named, not all of them",
+      "goes on without it",
+      DEFAULT_USER,
+    ],
+    [
+      `${USER}<portForward proto='tcp' dev='eth0'><range start='22'/></portForward></interface>`,
+      '<portForward>: tsvm listens on addresses, not on interfaces (dev="eth0")',
+      "listens on all addresses",
+      { type: "user", forwards: [{ hostPort: 22, guestPort: 22 }] },
+    ],
+    [
+      `${USER}<bandwidth><inbound floor='10'/></bandwidth></interface>`,
+      "<inbound>: tsvm guarantees no bandwidth (floor)",
+      "goes on without it",
+      DEFAULT_USER,
+    ],
+    [
+      `${USER}<boot order='1'/></interface>`,
+      "<boot>: tsvm boots from disks only, not from network",
+      "boots from the first disk",
+      DEFAULT_USER,
+    ],
+    [
+      `${USER}<driver name='vhost' iommu='on'/></interface>`,
+      "<driver>: tsvm has no iommu",
+      "goes on without it",
+      DEFAULT_USER,
+    ],
+    [
+      `${USER}<hologram/></interface>`,
+      "<hologram> in <interface>: tsvm does not know this element",
+      "goes on without it",
+      DEFAULT_USER,
+    ],
+  ])("%s is an error, unless lenient", (devices, message, instead, network) => {
+    const strict = loadText(domain(devices), "a.xml");
+    expect(strict.printed.split("\n")[0]).toMatch(/^a\.xml:2:\d+: </);
+    expect(strict.printed.split("\n")[0]).toContain(`: ${message}`);
+    expect(strict.printed).toContain(`→ --lenient ${instead}`);
+    expect(strict.errors).toBe(1);
+    const lenient = loadText(domain(devices), "a.xml", { lenient: true });
+    expect(lenient.printed).toContain(`: warning: ${message}\n`);
+    expect(lenient.definitions[0]?.machine.networks).toEqual(network === undefined ? undefined : [network]);
+  });
+
+  it.each([
+    [
+      `${TAP.replace(" managed='no'", "")}</interface>`,
+      "<target>: tsvm makes no tap devices: t must be there already",
+    ],
+    [
+      `<interface type='user'>${VIRTIO}`,
+      "<interface>: the guest does not reach the host's loopback at 10.0.2.2, as it does with SLIRP",
+    ],
+    [
+      "<interface type='user'><backend type='passt'/></interface>",
+      "<interface>: without <model type=…> it is virtio",
+    ],
+    [`${USER}<driver queues='4'/></interface>`, '<driver>: tsvm has its own way in place of queues="4"'],
+    [
+      `${USER}<driver><host csum='off'/></driver></interface>`,
+      "<host>: tsvm itself decides which offloads there are",
+    ],
+    [`${USER}<rom bar='off'/></interface>`, "<rom>: left out, as there is no firmware that would run it"],
+    [
+      `${USER}<bandwidth><inbound average='5' peak='9'/></bandwidth></interface>`,
+      "<inbound>: what the guest has saved up passes at once, not at a peak",
+    ],
+    [
+      `<disk type='file'><driver type='raw'/><source file='a'/><target dev='vda'/><boot order='1'/></disk>${USER}<boot order='2'/></interface>`,
+      "<boot>: tsvm boots from disks only, not from network",
+    ],
+  ])("%s is a warning", (devices, message) => {
+    const { printed, errors } = loadText(domain(devices), "a.xml");
+    expect(errors).toBe(0);
+    expect(printed.split("\n").filter((line) => line.startsWith("a.xml"))).toEqual([
+      expect.stringMatching(/^a\.xml:2:\d+: warning: /) as string,
+    ]);
+    expect(printed).toContain(message);
+  });
+
+  it.each([
+    [
+      `${USER}<mac address='ff:ff:ff:ff:ff:ff'/></interface>`,
+      "networks[0].mac:",
+      "/domain/devices/interface/mac",
+    ],
+    [`${USER}<mtu size='9'/></interface>`, "networks[0].mtu:", "/domain/devices/interface/mtu"],
+    [
+      `${USER}<mtu size='big'/></interface>`,
+      '<mtu>: size="big" is no whole number',
+      "/domain/devices/interface/mtu",
+    ],
+    [
+      `${TAP}</interface>${TAP}</interface>`,
+      "networks: two use the tap device t",
+      "/domain/devices/interface[2]/target",
+    ],
+    [
+      `${USER}<portForward><range start='80'/><range start='80'/></portForward></interface>`,
+      "networks: the host's port 80/tcp is forwarded twice",
+      "/domain/devices/interface/portForward/range[2]",
+    ],
+    [
+      `${USER}<portForward address='here'><range start='80'/></portForward></interface>`,
+      'networks[0].forwards[0].address: "here" is not an IP address',
+      "/domain/devices/interface/portForward/range",
+    ],
+    [
+      `${USER}<portForward><range start='1' end='60000'/></portForward></interface>`,
+      "<portForward>: tsvm leads in 1024 ports at most",
+      "/domain/devices/interface/portForward",
+    ],
+    [
+      `${USER}<portForward><range start='90' end='80'/></portForward></interface>`,
+      "<range>: 90 to 80 are no range of ports",
+      "/domain/devices/interface/portForward/range",
+    ],
+    [
+      `${USER}<portForward><range start='99999'/></portForward></interface>`,
+      '<range>: start="99999" is no port from 1 to 65535',
+      "/domain/devices/interface/portForward/range",
+    ],
+    [
+      `${USER}<portForward><range/></portForward></interface>`,
+      "<range> has no start",
+      "/domain/devices/interface/portForward/range",
+    ],
+    [
+      `${USER}<portForward proto='sctp'/></interface>`,
+      '<portForward>: "sctp" is not tcp or udp',
+      "/domain/devices/interface/portForward",
+    ],
+    [
+      `${USER}<bandwidth><inbound burst='5'/></bandwidth></interface>`,
+      "<inbound> has no average",
+      "/domain/devices/interface/bandwidth/inbound",
+    ],
+    ["<interface/>", "<interface> has no type", "/domain/devices/interface"],
+  ])("%s is an error", (devices, message, element) => {
+    const { printed, errors, elements } = loadText(domain(devices), "a.xml", { lenient: true });
+    expect(errors).toBe(1);
+    expect(printed).toContain(message);
+    expect(elements).toEqual([element]);
   });
 
   it.each([

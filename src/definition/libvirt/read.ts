@@ -35,7 +35,7 @@ function readDomain(domain: XmlElement, problems: Problems): VmDefinition {
   const identity = readIdentity(domain, problems);
   const os = readOs(domain, problems);
   const devices = readDevices(domain, problems);
-  const { disks } = devices;
+  const { disks, networks } = devices;
   if (os.kernel === undefined && disks.length === 0) {
     problems.lacking(
       "the domain has neither a kernel nor a disk to boot from",
@@ -50,12 +50,15 @@ function readDomain(domain: XmlElement, problems: Problems): VmDefinition {
     ...given({ kernel: os.kernel, initrd: os.initrd }),
     ...(os.kernel === undefined ? {} : splitCommandLine(os.commandLine ?? "", disks[0])),
     ...(disks.length === 0 ? {} : { disks }),
-    ...given({ console: devices.console, acpi: readPlatform(domain, problems).acpi }),
+    ...(networks.length === 0 ? {} : { networks }),
+    ...given({ vsock: devices.vsock, console: devices.console, acpi: readPlatform(domain, problems).acpi }),
   };
   readCpuModel(domain, machine.cpus, problems);
-  checkMachine(machine, problems, (key, index) => {
+  checkMachine(machine, problems, (key, index, ...keys) => {
     if (key === "disks" && typeof index === "number") return devices.places[index] ?? domain.place;
-    const element = key === "memory" ? domain.one("memory") : domain.one("os")?.one(String(key));
+    if (key === "networks" && typeof index === "number")
+      return devices.interfaces[index]?.place(...keys) ?? domain.place;
+    const element = key === "memory" ? domain.one("memory") : domain.one("os")?.one(key);
     return element?.place ?? domain.place;
   });
   const restart = readRestart(domain, problems);

@@ -5,15 +5,28 @@ import { joinCommandLine } from "../kernel-parameters.ts";
 import { tellUnsaid } from "../unsaid.ts";
 import type { Problems } from "../problems.ts";
 import { writeBalloon } from "./balloon.ts";
+import { writeInterface } from "./interfaces.ts";
 import { writeIoTune } from "./io-tune.ts";
 import { writeMetadata } from "./metadata.ts";
+import { writeVsock } from "./vsock.ts";
 import { xml2js } from "./xml2js.ts";
 
 /** The format of every disk must be known. */
 export function writeLibvirt(definition: VmDefinition, problems: Problems): string {
   const { name, uuid, title, description, machine, restart } = definition;
-  tellUnsaid(definition, "libvirt's XML", ["command", "root", "bootEntry", "hugePages"], problems);
-  const { cpus, memory, kernel, disks = [], hugePages, console, acpi, balloon } = machine;
+  tellUnsaid(definition, "libvirt's XML", ["command", "root", "bootEntry", "hugePages", "agent"], problems);
+  const {
+    cpus,
+    memory,
+    kernel,
+    disks = [],
+    networks = [],
+    hugePages,
+    vsock,
+    console,
+    acpi,
+    balloon,
+  } = machine;
   if (disks.length > 26) problems.error(`${disks.length} disks are more than there are letters`);
   const metadata = writeMetadata(definition);
   const always = restart?.policy === "always" || restart?.policy === "unless-stopped";
@@ -44,11 +57,15 @@ export function writeLibvirt(definition: VmDefinition, problems: Problems): stri
       ...(disks.length === 0
         ? {}
         : { disk: disks.map((disk, index) => writeDisk(disk, index, kernel !== undefined)) }),
+      ...(networks.length === 0
+        ? {}
+        : { interface: networks.map((network, index) => writeInterface(network, index, problems)) }),
       serial: { $: { type: "pty" }, target: { $: { port: 0 } } },
       console: {
         $: { type: "pty" },
         target: { $: { type: console === "virtio" ? "virtio" : "serial", port: 0 } },
       },
+      ...(vsock === undefined ? {} : { vsock: writeVsock(vsock, problems) }),
       ...(balloon === undefined
         ? {}
         : { memballoon: balloon === false ? { $: { model: "none" } } : writeBalloon(balloon) }),

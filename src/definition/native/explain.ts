@@ -5,7 +5,7 @@ import { didYouMean } from "../../suggestion.ts";
 import { given } from "../given.ts";
 import type { Tree } from "../tree/parse-tree.ts";
 import { FLAG_RULE } from "./leaves.ts";
-import { VERSION } from "./schema.ts";
+import { VERSION, vmSchema } from "./schema.ts";
 
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
@@ -15,10 +15,20 @@ const NOT_YET: Readonly<Record<string, string>> = {
   containers: "containers",
   services: "containers",
   volumes: "volumes",
-  networks: "networks",
-  network: "network",
-  interfaces: "network",
-  ports: "network",
+};
+
+/** Keys that other tools' files have, where a VM has `networks`. */
+const NETWORK = "write networks: [{ type: user }]";
+const PORTS = 'write networks: [{ type: user, forwards: ["8080:80"] }]';
+const NETWORKS_INSTEAD: Readonly<Record<string, string>> = {
+  network: NETWORK,
+  net: NETWORK,
+  nics: NETWORK,
+  interfaces: NETWORK,
+  "network-interfaces": NETWORK,
+  ports: PORTS,
+  publish: PORTS,
+  forwards: PORTS,
 };
 
 export function explainIssues(issues: readonly Issue[], tree: Tree, problems: Problems): void {
@@ -43,15 +53,15 @@ function explain(issue: Issue, prefix: Path, tree: Tree, problems: Problems): vo
     const { message, hint } = misfitText(at, what, complaint);
     problems.error(message, place, hint);
   };
+  if (value === undefined) {
+    problems.error(`${keyText(path)} is missing`, place, missingHint(path));
+    return;
+  }
   if (issue.code === "invalid_union") {
     const branch = fittingBranch(issue.errors);
     // A value of the right kind, with something wrong inside.
     if (branch !== undefined) for (const inner of branch) explain(inner, path, tree, problems);
     else misfit(path, value, issue.message);
-    return;
-  }
-  if (value === undefined) {
-    problems.error(`${keyText(path)} is missing`, place, missingHint(path));
     return;
   }
   if (value === null) {
@@ -89,7 +99,15 @@ function unknownKey(key: string, known: readonly string[], path: Path, tree: Tre
     problems.error(`${key}: tsvm has no ${missing} yet`, place);
     return;
   }
-  problems.error(`unknown key "${key}"`, place, didYouMean(key, known) ?? `known here: ${known.join(", ")}`);
+  problems.error(`unknown key "${key}"`, place, meant(key, known) ?? `known here: ${known.join(", ")}`);
+}
+
+function meant(key: string, known: readonly string[]): string | undefined {
+  if (known.includes("networks") && Object.hasOwn(NETWORKS_INSTEAD, key)) return NETWORKS_INSTEAD[key];
+  if (known.includes("forwards") && key === "ports") return "did you mean forwards?";
+  if (known.includes("vms") && Object.hasOwn(vmSchema.shape, key))
+    return "it belongs to a VM: put it below vms: NAME:";
+  return didYouMean(key, known);
 }
 
 /** Of a union the alternative whose type the value has, if there is one. */

@@ -2,7 +2,9 @@
  * The values in a native definition, each with what is said to one that does not fit. Sizes and times stay as written here; numbers
  * and booleans may come as text, because a variable is always text.
  */
+import { LARGEST_GUEST_CID, SMALLEST_GUEST_CID } from "../../devices/virtio/vsock/cid.ts";
 import * as z from "zod/mini";
+import { PORT_FORWARD } from "../../net/port-forward.ts";
 import { NAME, NAME_RULE, UUID } from "../names.ts";
 import { DURATION, SIZE } from "../quantities.ts";
 
@@ -48,6 +50,30 @@ const WHOLE = "must be a whole number of at least 1";
 export const count = z.union(
   [z.int().check(z.minimum(1, WHOLE)), z.string().check(z.regex(/^[1-9]\d{0,14}$/, WHOLE))],
   WHOLE,
+);
+
+const PORT = "must be a port from 1 to 65535";
+export const port = z.union(
+  [
+    z.int().check(z.minimum(1, PORT), z.maximum(65_535, PORT)),
+    z.string().check(z.regex(/^[1-9]\d{0,4}$/, PORT)),
+  ],
+  PORT,
+);
+export const FORWARD_RULE = 'must be a text such as "8080:80" or "127.0.0.1:5353:53/udp"';
+export const portForward = z.string().check(z.regex(PORT_FORWARD, FORWARD_RULE));
+export const mac = z
+  .string()
+  .check(
+    z.regex(/^[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}$/, "is no Ethernet address, such as 02:00:00:00:00:01"),
+  );
+const CID = `must be a whole number from ${SMALLEST_GUEST_CID} to ${LARGEST_GUEST_CID}`;
+export const contextId = z.union(
+  [
+    z.int().check(z.minimum(SMALLEST_GUEST_CID, CID), z.maximum(LARGEST_GUEST_CID, CID)),
+    z.string().check(z.regex(/^(?:[3-9]|[1-9]\d{1,9})$/, CID)),
+  ],
+  CID,
 );
 
 const BYTES = "must be a number of bytes, such as 10M";

@@ -118,6 +118,45 @@ stopTimeout: 1.5m
     expect(machine("./disk")).toMatchObject({ kernel: "/srv/disk" });
   });
 
+  it("has networks", () => {
+    const text = `
+version: 1
+networks:
+  - type: user
+    mac: 52:54:00:12:34:56
+    mtu: "1500"
+    hostLoopback: \${LOOPBACK}
+    forwards:
+      - \${PORT:-8080}:80
+      - 127.0.0.1:5353:53/udp
+      - { protocol: udp, address: "::1", hostPort: 69, guestPort: "6969" }
+    rateLimits:
+      receive: { bytesPerSecond: 1M, bytesBurst: 4096 }
+      total: { operationsPerSecond: 100 }
+  - { type: tap, tap: tap0, address: 192.168.7.2/24, gateway: 192.168.7.1, dns: [1.1.1.1] }
+`;
+    const loaded = loadText(text, "web.yaml", { variables: { LOOPBACK: "true" } });
+    expect(loaded.printed).toBe("");
+    expect(loaded.definitions[0]?.machine.networks).toEqual([
+      {
+        type: "user",
+        mac: "52:54:00:12:34:56",
+        mtu: 1500,
+        hostLoopback: true,
+        forwards: [
+          { hostPort: 8080, guestPort: 80 },
+          { protocol: "udp", address: "127.0.0.1", hostPort: 5353, guestPort: 53 },
+          { protocol: "udp", address: "::1", hostPort: 69, guestPort: 6969 },
+        ],
+        rateLimits: {
+          receive: { bytesPerSecond: MiB, bytesBurst: 4096 },
+          total: { operationsPerSecond: 100 },
+        },
+      },
+      { type: "tap", tap: "tap0", address: "192.168.7.2/24", gateway: "192.168.7.1", dns: ["1.1.1.1"] },
+    ]);
+  });
+
   it("has anchors, merges and x- keys", () => {
     const text = `
 version: 1
@@ -160,7 +199,12 @@ describe("a bad native definition", () => {
     [
       "a key in other capitals",
       "version: 1\nread-only: 1\ndisks: [{path: a, readonly: true}]\n",
-      `web.yaml:2:1: unknown key "read-only"\n   2 | read-only: 1\n     | ^^^^^^^^^\n  → known here: version, name, title, description, uuid, labels, cpus, memory, hugePages, balloon, kernel, bootEntry, initrd, append, disks, root, rootDevice, console, acpi, command, restart, stopTimeout, dependsOn\nweb.yaml:3:19: unknown key "readonly"\n   3 | disks: [{path: a, readonly: true}]\n     |                   ^^^^^^^^\n  → did you mean readOnly?`,
+      `web.yaml:2:1: unknown key "read-only"\n   2 | read-only: 1\n     | ^^^^^^^^^\n  → known here: version, name, title, description, uuid, labels, cpus, memory, hugePages, balloon, kernel, bootEntry, initrd, append, disks, networks, vsock, agent, root, rootDevice, console, acpi, command, restart, stopTimeout, dependsOn\nweb.yaml:3:19: unknown key "readonly"\n   3 | disks: [{path: a, readonly: true}]\n     |                   ^^^^^^^^\n  → did you mean readOnly?`,
+    ],
+    [
+      "a context ID that is not the guest's",
+      "version: 1\nvsock: {cid: 2}\n",
+      `web.yaml:2:14: cid: 2 must be a whole number from 3 to 4294967294\n   2 | vsock: {cid: 2}\n     |              ^`,
     ],
     [
       "memory without a unit",
@@ -239,8 +283,8 @@ describe("a bad native definition", () => {
     ],
     [
       "what tsvm has not yet",
-      "version: 1\nvms: {a: {networks: [x]}}\ncontainers: {}\n",
-      `web.yaml:2:11: networks: tsvm has no networks yet\n   2 | vms: {a: {networks: [x]}}\n     |           ^^^^^^^^\nweb.yaml:3:1: containers: tsvm has no containers yet\n   3 | containers: {}\n     | ^^^^^^^^^^`,
+      "version: 1\nvms: {a: {volumes: [x]}}\ncontainers: {}\n",
+      `web.yaml:2:11: volumes: tsvm has no volumes yet\n   2 | vms: {a: {volumes: [x]}}\n     |           ^^^^^^^\nweb.yaml:3:1: containers: tsvm has no containers yet\n   3 | containers: {}\n     | ^^^^^^^^^^`,
     ],
     [
       "a circle",
@@ -349,6 +393,16 @@ describe("a bad native definition", () => {
       `web.yaml:3:10: command: a command needs tsvm's own init, which the initrd replaces\n   3 | command: [a]\n     |          ^^^\n  → leave out one of them`,
     ],
     [
+      "ports as compose has them",
+      "version: 1\nports: ['8080:80']\n",
+      `web.yaml:2:1: unknown key "ports"\n   2 | ports: ['8080:80']\n     | ^^^^^\n  → write networks: [{ type: user, forwards: ["8080:80"] }]`,
+    ],
+    [
+      "networks beside VMs",
+      "version: 1\nvms: {a: {}}\nnetworks: {}\n",
+      `web.yaml:3:1: unknown key "networks"\n   3 | networks: {}\n     | ^^^^^^^^\n  → it belongs to a VM: put it below vms: NAME:`,
+    ],
+    [
       "the kernel of no disk",
       "version: 1\nkernel: disk\n",
       `web.yaml:2:9: kernel: disk, and there is no disk\n   2 | kernel: disk\n     |         ^^^^`,
@@ -367,6 +421,75 @@ describe("a bad native definition", () => {
     const variables = Object.fromEntries(known.map((one) => [one, "x"]));
     const { printed } = loadText(`version: 1\nkernel: \${${name}}\n`, "web.yaml", { variables });
     expect(printed).toContain(meant === undefined ? "→ set it (" : `→ did you mean ${meant}?`);
+  });
+
+  /** The first line, and what is to be done. */
+  it.each([
+    ["{ type: user, forward: [] }", '2:26: unknown key "forward"', "did you mean forwards?"],
+    ["{ type: user, ports: [] }", '2:26: unknown key "ports"', "did you mean forwards?"],
+    ["{ type: taps }", '2:20: type: "taps" must be user or tap', "did you mean tap?"],
+    ["{ mtu: 1500 }", "2:12: type is missing", undefined],
+    ["{ type: tap }", "2:12: networks[0].tap: is missing", "name a tap device of the host"],
+    ["{ type: user, tap: t }", "2:31: networks[0].tap: not for type user", "only for type tap"],
+    [
+      "{ type: user, mac: 2:0:0:0:0:1 }",
+      '2:31: mac: "2:0:0:0:0:1" is no Ethernet address, such as 02:00:00:00:00:01',
+      undefined,
+    ],
+    [
+      "{ type: user, mac: ff:ff:ff:ff:ff:ff }",
+      '2:31: networks[0].mac: "ff:ff:ff:ff:ff:ff" is not the Ethernet address of one interface',
+      "write for example 02:00:00:00:00:01",
+    ],
+    ["{ type: user, mtu: 9 }", "2:31: networks[0].mtu: 9 is not a whole number from 68 to 65520", undefined],
+    [
+      "{ type: user, forwards: [http] }",
+      '2:37: forwards[0]: "http" must be a text such as "8080:80" or "127.0.0.1:5353:53/udp"',
+      undefined,
+    ],
+    [
+      "{ type: user, forwards: ['80:99999'] }",
+      "2:37: networks[0].forwards[0].guestPort: 99999 is not a port from 1 to 65535",
+      undefined,
+    ],
+    [
+      "{ type: user, forwards: [{ hostPort: 0, guestPort: 1 }] }",
+      "2:49: hostPort: 0 must be a port from 1 to 65535",
+      undefined,
+    ],
+    ["{ type: user, forwards: [{ hostPort: 5 }] }", "2:37: guestPort is missing", undefined],
+    [
+      "{ type: user, forwards: ['80', 80:8080/tcp] }",
+      "2:43: networks: the host's port 80/tcp is forwarded twice",
+      undefined,
+    ],
+    [
+      "{ type: tap, tap: t, address: 10.0.0.1 }",
+      '2:42: networks[0].address: "10.0.0.1" is not an IPv4 address with a prefix length',
+      "write for example 192.168.7.2/24",
+    ],
+    [
+      "{ type: user, rateLimits: { read: { bytesPerSecond: 1 } } }",
+      '2:40: unknown key "read"',
+      "known here: total, receive, transmit",
+    ],
+    [
+      "{ type: user, rateLimits: { total: { bytesBurst: 1 } } }",
+      "2:61: networks[0].rateLimits.total.bytesBurst without total.bytesPerSecond",
+      "a burst is what a limit lets pass at once after a pause",
+    ],
+  ])("with the network %s", (network, message, hint) => {
+    const { printed, errors } = loadText(`version: 1\nnetworks: [${network}]\n`);
+    expect(printed.split("\n")[0]).toBe(`web.yaml:${message}`);
+    expect(printed.split("\n")[3]).toBe(hint === undefined ? undefined : `  → ${hint}`);
+    expect(errors).toBe(1);
+  });
+
+  it("with more devices than a machine takes", () => {
+    const disks = Array.from({ length: 14 }, (_, index) => `d${index}`).join(", ");
+    expect(loadText(`version: 1\ndisks: [${disks}]\nnetworks: [{ type: user }]\n`).printed).toContain(
+      "web.yaml:3:11: 14 disks and 1 network are more than the 14 devices that a machine takes",
+    );
   });
 
   it("tells everything at once, in the order of the file", () => {

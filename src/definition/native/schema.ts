@@ -7,13 +7,18 @@ import * as z from "zod/mini";
 import { RESTART } from "../restart.ts";
 import {
   argument,
+  contextId,
   count,
   duration,
   flag,
+  FORWARD_RULE,
   longText,
+  mac,
   name,
   object,
   path,
+  port,
+  portForward,
   rate,
   size,
   text,
@@ -64,6 +69,43 @@ const disk = object({
   bootOrder: about(count, "Which disk the kernel is looked for in first: the one with the lowest number."),
 });
 
+const forward = object({
+  protocol: about(z.enum(["tcp", "udp"]), "tcp by default."),
+  address: about(text, "IPv4 or IPv6 address of the host on which to listen; all of them by default."),
+  hostPort: port.check(z.describe("Port of the host.")),
+  guestPort: port.check(z.describe("Port of the guest.")),
+});
+
+const network = object({
+  type: z
+    .enum(["user", "tap"])
+    .check(z.describe("user: through passt, without privileges. tap: a tap device that exists on the host.")),
+  tap: about(text, "With tap: the device's name."),
+  mac: about(mac, "Ethernet address; by default one that follows from the VM's name."),
+  mtu: about(count, "Bytes of payload in a frame."),
+  rateLimits: about(
+    object({
+      total: about(rateLimit, "For both directions together."),
+      receive: about(rateLimit, "For what the guest receives."),
+      transmit: about(rateLimit, "For what the guest sends."),
+    }),
+    "How much may pass. Operations are frames.",
+  ),
+  forwards: about(
+    z.array(z.union([portForward, forward], `${FORWARD_RULE}, or a mapping with hostPort and guestPort`)),
+    "With user: ports of the host that lead to the guest, such as 8080:80.",
+  ),
+  hostLoopback: about(flag, "With user: the guest reaches the host's loopback, at 10.0.2.2."),
+  address: about(text, "With tap: address and prefix length that tsvm's init sets, such as 192.168.7.2/24."),
+  gateway: about(text, "With address: where packets for other networks go."),
+  dns: about(z.array(text), "With address: name servers, two at most."),
+});
+
+const vsock = object({
+  cid: about(contextId, "The guest's context ID; 3 by default."),
+  path: about(path, "The unix socket of the host that leads into the guest; relative to this file."),
+});
+
 const balloon = object({
   size: about(size, "What the guest is to give up from the start; 0 by default."),
   reporting: about(flag, "The guest tells which of its pages are free; true by default."),
@@ -112,6 +154,12 @@ const vmShape = {
   disks: about(
     z.array(z.union([path, disk], "must be a path, or a mapping with path")),
     "vda, vdb, …: paths, or mappings with path.",
+  ),
+  networks: about(z.array(network), "Network interfaces: eth0, eth1, …; none by default."),
+  vsock: about(vsock, "Sockets between programs of the guest and unix sockets of the host."),
+  agent: about(
+    flag,
+    "Whether tsvm exec and tsvm cp get a way into the guest; by default they do in the background.",
   ),
   root: about(
     z.enum(["disk", "bundled"]),
@@ -165,7 +213,7 @@ export const singleSchema = object({
 });
 
 // Said once in the JSON Schema.
-for (const [id, schema] of Object.entries({ disk, rateLimit, balloon, command }))
+for (const [id, schema] of Object.entries({ disk, network, forward, rateLimit, vsock, balloon, command }))
   z.globalRegistry.add(schema, { id });
 
 export type NativeVm = z.infer<typeof vmSchema>;
@@ -173,4 +221,6 @@ export type NativeFile = z.infer<typeof fileSchema>;
 export type NativeSingle = z.infer<typeof singleSchema>;
 export type NativeBalloon = z.infer<typeof balloon>;
 export type NativeDisk = z.infer<typeof disk>;
+export type NativeNetwork = z.infer<typeof network>;
+export type NativeVsock = z.infer<typeof vsock>;
 export type NativeRateLimit = z.infer<typeof rateLimit>;

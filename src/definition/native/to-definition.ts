@@ -3,9 +3,8 @@ import type {
   BalloonDescription,
   CommandDescription,
   DiskDescription,
-  RateLimits,
   MachineDescription,
-  RateLimit,
+  VsockDescription,
 } from "../../machine/description.ts";
 import { checkMachine } from "../check-machine.ts";
 import type { VmDefinition } from "../definition.ts";
@@ -14,7 +13,10 @@ import type { Problems } from "../problems.ts";
 import { parseDuration, parseSize } from "../quantities.ts";
 import { parseRestart } from "../restart.ts";
 import type { Tree } from "../tree/parse-tree.ts";
-import type { NativeDisk, NativeRateLimit, NativeVm } from "./schema.ts";
+import { flags, isTrue } from "./flags.ts";
+import { readNetwork } from "./networks.ts";
+import { readRateLimits } from "./rate-limits.ts";
+import type { NativeDisk, NativeVm, NativeVsock } from "./schema.ts";
 
 interface Context {
   /** Where the VM stands in the file. */
@@ -44,7 +46,20 @@ export function toDefinition(name: string, vm: NativeVm, context: Context): VmDe
 }
 
 function toMachine(name: string, vm: NativeVm, file: (path: string) => string): MachineDescription {
-  const { hugePages, bootEntry, root, rootDevice, console, kernel, initrd, append, disks, command } = vm;
+  const {
+    hugePages,
+    bootEntry,
+    root,
+    rootDevice,
+    console,
+    kernel,
+    initrd,
+    append,
+    disks,
+    networks,
+    vsock,
+    command,
+  } = vm;
   return {
     name,
     cpus: vm.cpus === undefined ? DEFAULT_CPUS : Number(vm.cpus),
@@ -68,6 +83,9 @@ function toMachine(name: string, vm: NativeVm, file: (path: string) => string): 
             .trim(),
         }),
     ...(disks === undefined ? {} : { disks: disks.map((disk) => toDisk(disk, file)) }),
+    ...(networks === undefined ? {} : { networks: networks.map(readNetwork) }),
+    ...(vsock === undefined ? {} : { vsock: toVsock(vsock, file) }),
+    ...(vm.agent === undefined ? {} : { agent: isTrue(vm.agent) }),
     ...given({ root, rootDevice, console }),
     ...(vm.acpi === undefined ? {} : { acpi: isTrue(vm.acpi) }),
     ...(command === undefined ? {} : { command: toCommand(command) }),
@@ -81,29 +99,15 @@ function toDisk(disk: string | NativeDisk, file: (path: string) => string): Disk
     path: file(path),
     ...flags({ readOnly, overlay, ephemeral }),
     ...given({ format, serial, cache }),
-    ...(rateLimits === undefined ? {} : { rateLimits: toRateLimits(rateLimits) }),
+    ...(rateLimits === undefined ? {} : { rateLimits: readRateLimits(rateLimits) }),
     ...(bootOrder === undefined ? {} : { bootOrder: Number(bootOrder) }),
   };
 }
 
-function toRateLimits(limits: NonNullable<NativeDisk["rateLimits"]>): RateLimits {
-  const { total, read, write } = limits;
+function toVsock({ cid, path }: NativeVsock, file: (path: string) => string): VsockDescription {
   return {
-    ...(total === undefined ? {} : { total: toRateLimit(total) }),
-    ...(read === undefined ? {} : { read: toRateLimit(read) }),
-    ...(write === undefined ? {} : { write: toRateLimit(write) }),
-  };
-}
-
-function toRateLimit(limit: NativeRateLimit): RateLimit {
-  const bytes = (value: string | number): number =>
-    typeof value === "number" ? value : (parseSize(value) ?? Number(value));
-  const { bytesPerSecond, bytesBurst, operationsPerSecond, operationsBurst } = limit;
-  return {
-    ...(bytesPerSecond === undefined ? {} : { bytesPerSecond: bytes(bytesPerSecond) }),
-    ...(bytesBurst === undefined ? {} : { bytesBurst: bytes(bytesBurst) }),
-    ...(operationsPerSecond === undefined ? {} : { operationsPerSecond: Number(operationsPerSecond) }),
-    ...(operationsBurst === undefined ? {} : { operationsBurst: Number(operationsBurst) }),
+    ...(cid === undefined ? {} : { cid: Number(cid) }),
+    ...(path === undefined ? {} : { path: file(path) }),
   };
 }
 
@@ -122,18 +126,4 @@ function toCommand(command: NonNullable<NativeVm["command"]>): CommandDescriptio
   if (Array.isArray(command)) return { argv: command };
   const { argv, env, cwd, terminal } = command;
   return { argv, ...given({ env, cwd }), ...flags({ terminal }) };
-}
-
-type Flag = NonNullable<NativeVm["acpi"]>;
-
-function isTrue(flag: Flag): boolean {
-  return flag === true || flag === "true";
-}
-
-/** Those that are there, as booleans. */
-function flags<K extends string>(all: Record<K, Flag | undefined>): Partial<Record<K, boolean>> {
-  const entries = Object.entries(all) as [K, Flag | undefined][];
-  return Object.fromEntries(
-    entries.flatMap(([key, flag]) => (flag === undefined ? [] : [[key, isTrue(flag)]])),
-  ) as Partial<Record<K, boolean>>;
 }

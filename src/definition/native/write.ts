@@ -6,14 +6,23 @@ import type {
   CommandDescription,
   DiskDescription,
   MachineDescription,
-  RateLimit,
+  VsockDescription,
 } from "../../machine/description.ts";
 import type { VmDefinition } from "../definition.ts";
 import { given } from "../given.ts";
 import { formatDuration, formatSize } from "../quantities.ts";
 import { formatRestart } from "../restart.ts";
 import { escapeVariables } from "../variables.ts";
-import { VERSION, type NativeDisk, type NativeFile, type NativeSingle, type NativeVm } from "./schema.ts";
+import { writeNetwork } from "./networks.ts";
+import { writeRateLimits } from "./rate-limits.ts";
+import {
+  VERSION,
+  type NativeDisk,
+  type NativeFile,
+  type NativeSingle,
+  type NativeVm,
+  type NativeVsock,
+} from "./schema.ts";
 
 /** @param directory Paths below it are written relative to it; undefined: all are absolute. */
 export function writeNative(
@@ -52,7 +61,7 @@ function toVm(definition: VmDefinition, directory: string | undefined): NativeVm
 
 function toMachine(machine: MachineDescription, file: (path: string) => string): NativeVm {
   const { cpus, memory, hugePages, kernel, kernelSource, bootEntry, initrd, append, disks } = machine;
-  const { root, rootDevice, console, acpi, command } = machine;
+  const { networks, vsock, root, rootDevice, console, acpi, command } = machine;
   return {
     cpus,
     memory: formatSize(memory),
@@ -60,6 +69,9 @@ function toMachine(machine: MachineDescription, file: (path: string) => string):
     ...given({ hugePages, kernel: kernel === undefined ? kernelSource : file(kernel), bootEntry }),
     ...given({ initrd: initrd === undefined ? undefined : file(initrd), append }),
     ...(disks === undefined ? {} : { disks: disks.map((disk) => toDisk(disk, file)) }),
+    ...(networks === undefined ? {} : { networks: networks.map(writeNetwork) }),
+    ...(vsock === undefined ? {} : { vsock: toVsock(vsock, file) }),
+    ...(machine.agent === undefined ? {} : { agent: machine.agent !== false }),
     ...given({ root, rootDevice, console, acpi }),
     ...(command === undefined ? {} : { command: toCommand(command) }),
   };
@@ -81,25 +93,16 @@ function toBalloon(balloon: BalloonDescription | false): NonNullable<NativeVm["b
 function toDisk(disk: DiskDescription, file: (path: string) => string): string | NativeDisk {
   const { path, rateLimits, ...others } = disk;
   if (rateLimits === undefined && Object.keys(others).length === 0) return file(path);
-  const { total, read, write } = rateLimits ?? {};
-  const limits = given({
-    total: total === undefined ? undefined : toRateLimit(total),
-    read: read === undefined ? undefined : toRateLimit(read),
-    write: write === undefined ? undefined : toRateLimit(write),
-  });
-  return { path: file(path), ...others, ...(rateLimits === undefined ? {} : { rateLimits: limits }) };
+  return {
+    path: file(path),
+    ...others,
+    ...(rateLimits === undefined ? {} : { rateLimits: writeRateLimits(rateLimits) }),
+  };
 }
 
-function toRateLimit({ bytesPerSecond, bytesBurst, ...operations }: RateLimit): RateLimitText {
-  const size = (bytes: number | undefined): string | undefined =>
-    bytes === undefined ? undefined : formatSize(bytes);
-  return { ...given({ bytesPerSecond: size(bytesPerSecond), bytesBurst: size(bytesBurst) }), ...operations };
+function toVsock({ cid, path }: VsockDescription, file: (path: string) => string): NativeVsock {
+  return given({ cid, path: path === undefined ? undefined : file(path) });
 }
-
-type RateLimitText = Omit<RateLimit, "bytesPerSecond" | "bytesBurst"> & {
-  bytesPerSecond?: string;
-  bytesBurst?: string;
-};
 
 function toCommand({ argv, env, cwd, terminal }: CommandDescription): NonNullable<NativeVm["command"]> {
   if (env === undefined && cwd === undefined && terminal === undefined) return [...argv];

@@ -8,6 +8,7 @@ import { warmUpWorkers } from "../../machine/worker-pool.ts";
 import { version } from "../../version.ts";
 import { directoryError, ManagerError } from "../errors.ts";
 import { isSameFile, lockForLife } from "../file-lock.ts";
+import { vsockPath } from "../guest-access.ts";
 import type { LaunchReport } from "../launch.ts";
 import { LogWriter } from "../log/log-writer.ts";
 import { fallbackRuntime, type ManagerPaths } from "../paths.ts";
@@ -46,7 +47,15 @@ async function run(paths: ManagerPaths): Promise<void> {
   refuseNewerRecord(vm);
   const log = new LogWriter(vm.logPath);
   const hub = new ConsoleHub();
-  const monitor = new Monitor({ vm, state: paths.state, definition, definedAt, log, console: hub });
+  const monitor = new Monitor({
+    vm,
+    state: paths.state,
+    definition,
+    definedAt,
+    vsockPath: vsockPath(paths.state, id),
+    log,
+    console: hub,
+  });
   const hello = { tsvm: { protocol: PROTOCOL, version: version(), name, pid: process.pid } };
   const server = new ControlServer(hello, new Requests(monitor, hub));
   const listen = async (): Promise<void> => {

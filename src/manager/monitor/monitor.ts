@@ -1,8 +1,14 @@
 /** One VM in the background: starts its machine, again and again where that is wanted, and keeps record of where it stands. */
+import { dirname } from "node:path";
 import type { VmDefinition } from "../../definition/definition.ts";
+import { VsockListenError } from "../../devices/virtio/vsock/listen.ts";
+import type { MachineDescription } from "../../machine/description.ts";
 import { Machine } from "../../machine/machine.ts";
 import type { StopReport } from "../../machine/report.ts";
 import { ManagerError } from "../errors.ts";
+import { forwardedPorts } from "../forwarded-ports.ts";
+import { withAgent } from "../guest-access.ts";
+import { makePrivateDirectory } from "../paths.ts";
 import type { MonitorStats, MonitorStatus } from "../protocol.ts";
 import type { ExitRecord, VmState } from "../record.ts";
 import { DEFAULT_STOP_TIMEOUT_MS } from "../stop-timeout.ts";
@@ -18,6 +24,8 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export interface MonitorParts extends RecordPlaces {
   readonly definition: VmDefinition;
+  /** Where the vsock device's socket is to be, if the definition does not say. */
+  readonly vsockPath: string;
   /** Which of the definitions that the VM has had. */
   readonly definedAt: number;
 }
@@ -107,6 +115,7 @@ export class Monitor implements Controlled {
       definedAt: this.#parts.definedAt,
       cpus: this.#parts.definition.machine.cpus,
       memory: this.#parts.definition.machine.memory,
+      ports: forwardedPorts(this.#parts.definition.machine),
     };
   }
 
@@ -192,7 +201,8 @@ export class Monitor implements Controlled {
   async #boot(): Promise<Machine> {
     const { definition } = this.#parts;
     this.#userland = false;
-    const machine = await Machine.boot({ name: definition.name, ...definition.machine });
+    const machine = await this.#bootMachine({ name: definition.name, ...definition.machine });
+    if (machine.vsockPath !== undefined) this.#keeper.change({ vsock: machine.vsockPath });
     this.#machine = machine;
     this.#listen(machine);
     // It may have been asked to stop while it was made.
@@ -203,6 +213,20 @@ export class Monitor implements Controlled {
       this.#endMachine(machine, this.#intent);
     }
     return machine;
+  }
+
+  /** With a way into the guest; without one where none can be made, unless the definition wants it. */
+  async #bootMachine(machine: MachineDescription): Promise<Machine> {
+    const { vsockPath, log } = this.#parts;
+    try {
+      makePrivateDirectory(dirname(vsockPath));
+      return await Machine.boot(withAgent(machine, vsockPath));
+    } catch (error) {
+      const wanted = machine.vsock !== undefined || machine.agent !== undefined;
+      if (wanted || !(error instanceof VsockListenError || error instanceof ManagerError)) throw error;
+      log.event(`no way into the guest: ${error.message}`);
+      return Machine.boot(machine);
+    }
   }
 
   #listen(machine: Machine): void {

@@ -9,7 +9,7 @@ import { GUARD_BYTE, guardedMemory } from "../../testing/driver.ts";
 import { CID, VsockDriver, type Client, type GuestPacket } from "../../testing/vsock-driver.ts";
 import { BUF_ALLOC } from "./credit.ts";
 import { Op, SHUTDOWN_SEND } from "./packet.ts";
-import { MAX_CONNECTIONS, PATIENCE_MS, TX } from "./vsock.ts";
+import { ANSWER_MS, MAX_CONNECTIONS, TX } from "./vsock.ts";
 
 const guarded = guardedMemory(4 << 20);
 afterAll(() => guarded.release());
@@ -94,7 +94,7 @@ const step = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.constant({ kind: "take" as const }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant("time" as const), ms: fc.nat(2 * PATIENCE_MS) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("time" as const), ms: fc.nat(2 * ANSWER_MS) }) },
 );
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
 
@@ -221,7 +221,7 @@ describe("a guest that sends anything", () => {
       // The other side of all those: a service that goes away.
       for (let count = 0; count < 1000; count++) service.accept().close();
       take();
-      driver.host.advance(2 * PATIENCE_MS);
+      driver.host.advance(2 * ANSWER_MS);
       take();
       honest.check(take);
       expect(openFiles()).toBe(filesBefore);

@@ -5,7 +5,7 @@ import { CID, VsockDriver, type Client, type GuestPacket } from "../../testing/v
 import { R } from "../mmio.ts";
 import { BUF_ALLOC } from "./credit.ts";
 import { Op, SHUTDOWN_BOTH, SHUTDOWN_RCV, SHUTDOWN_SEND } from "./packet.ts";
-import { MAX_CONNECTIONS, MAX_GREETINGS, PATIENCE_MS, RX, TX } from "./vsock.ts";
+import { ANSWER_MS, GREETING_MS, MAX_CONNECTIONS, MAX_GREETINGS, RX, TX } from "./vsock.ts";
 
 const guarded = guardedMemory(8 << 20);
 afterAll(() => guarded.release());
@@ -135,20 +135,20 @@ describe("a connection from the host", () => {
     const driver = ready();
     const client = driver.client("CONNECT 9\n");
     driver.take();
-    driver.host.advance(PATIENCE_MS - 1);
+    driver.host.advance(ANSWER_MS - 1);
     expect(client.read()!.length).toBe(0);
     driver.host.advance(1);
     expect(client.read()).toBeUndefined();
     expect(ops(driver.take())).toEqual([Op.RST]);
     expect(driver.counters.counts.refused).toBe(1);
-    driver.host.advance(10 * PATIENCE_MS);
+    driver.host.advance(10 * ANSWER_MS);
     expect(driver.host.alarms).toEqual([]);
   });
 
   it("that the guest is never told of leaves no trace: a guest that takes no packets costs nothing", () => {
     const driver = ready(0);
     for (let count = 0; count < 100; count++) driver.client("CONNECT 9\n");
-    driver.host.advance(PATIENCE_MS);
+    driver.host.advance(ANSWER_MS);
     driver.settle();
     // Buffers at last: nothing is left to be said.
     driver.queues[RX]!.submit([{ gpa: driver.rig.allocate(100), length: 100, writable: true }]);
@@ -173,7 +173,7 @@ describe("a connection from the host", () => {
   it("waits for a guest that has no driver yet", () => {
     const driver = newDriver();
     const client = driver.client("CONNECT 7\n");
-    driver.host.advance(5 * PATIENCE_MS);
+    driver.host.advance(5 * ANSWER_MS);
     expect(client.read()!.length).toBe(0);
     driver.bringUp();
     expect(driver.take()).toMatchObject([{ op: Op.REQUEST, dstPort: 7 }]);
@@ -187,9 +187,25 @@ describe("clients that say nothing", () => {
     const late = driver.client("CONNECT 7\n");
     expect(driver.take()).toEqual([]);
     expect(late.read()!.length).toBe(0);
-    driver.host.advance(PATIENCE_MS);
+    driver.host.advance(GREETING_MS);
     expect(silent.every((client) => client.read() === undefined)).toBe(true);
     expect(driver.take()).toMatchObject([{ op: Op.REQUEST, dstPort: 7 }]);
+  });
+
+  it("are closed in time although others have more of it", () => {
+    const driver = ready();
+    driver.client("CONNECT 7\n");
+    driver.take();
+    for (let round = 0; round < 3; round++) {
+      const silent = driver.client("CONN");
+      driver.host.advance(GREETING_MS - 1);
+      expect(silent.read()!.length).toBe(0);
+      driver.host.advance(1);
+      expect(silent.read()).toBeUndefined();
+    }
+    expect(driver.take()).toEqual([]);
+    driver.host.advance(ANSWER_MS - 3 * GREETING_MS);
+    expect(ops(driver.take())).toEqual([Op.RST]);
   });
 
   it("that go away make room at once", () => {
@@ -312,7 +328,7 @@ describe("the end of a stream", () => {
     // Confirmed at once: the guest may forget the connection, and use its ports again.
     expect(ops(driver.take()).at(-1)).toBe(Op.RST);
     driver.send({ op: Op.RST, srcPort: 7, dstPort: hostPort });
-    driver.host.advance(10 * PATIENCE_MS);
+    driver.host.advance(10 * ANSWER_MS);
     expect(readAll(driver, client).equals(Buffer.concat([text, pattern(50_000, 2)]))).toBe(true);
   });
 
@@ -334,7 +350,7 @@ describe("the end of a stream", () => {
     const packets = driver.take();
     expect(ops(packets)).toEqual([Op.RW, Op.SHUTDOWN]);
     expect(packets[1]!.flags).toBe(SHUTDOWN_BOTH);
-    driver.host.advance(PATIENCE_MS);
+    driver.host.advance(ANSWER_MS);
     expect(ops(driver.take())).toEqual([Op.RST]);
     expect(driver.counters.counts.open).toBe(0);
   });
@@ -680,7 +696,7 @@ describe("the device", () => {
       driver.take();
     }
     expect(openFiles()).toBe(before);
-    driver.host.advance(PATIENCE_MS);
+    driver.host.advance(ANSWER_MS);
     expect(driver.host.alarms).toEqual([]);
     expect(driver.host.handlers.size).toBe(1);
   });

@@ -36,8 +36,12 @@ export const MAX_CONNECTIONS = 1024;
 export const MAX_GREETINGS = 128;
 /** A guest that takes none of so many refusals gets no more of its packets looked at. */
 const MAX_RESETS = 256;
-/** For the client to say where it wants to go, for the guest to answer, and for it to confirm an end. */
-export const PATIENCE_MS = 2000;
+/** For the client to say where it wants to go. */
+export const GREETING_MS = 2000;
+/** For the guest to answer, or to confirm an end: a busy guest on a slow host needs seconds. Clients have limits of their own. */
+export const ANSWER_MS = 10_000;
+/** After a failure to accept a client for which there is no event that says when it is over. */
+const RETRY_MS = 1000;
 const SPARE_BUFFERS = 8;
 
 /** What the device needs of the thread that it runs on. */
@@ -98,7 +102,7 @@ export class VirtioVsock extends VirtioBackend {
   /** Clients may be waiting at the listening socket. */
   #clientsWaiting = true;
   #sendingBlocked = false;
-  #alarmSet = false;
+  #alarmAt = Infinity;
   #closed = false;
 
   constructor(state: VirtioState, memory: GuestMemory, host: VsockHost, options: VsockOptions) {
@@ -306,7 +310,7 @@ export class VirtioVsock extends VirtioBackend {
       const payload = connection.next(packet, TYPE_STREAM, this.#cid, chain, this.#vector);
       if (payload === BROKEN) this.#break(connection);
       else if (payload !== NOTHING) {
-        if (connection.toldBoth && connection.deadline === Infinity) this.#limit(connection);
+        if (connection.toldBoth && connection.deadline === Infinity) this.#limit(connection, ANSWER_MS);
         this.#enqueue(connection);
         return this.#store(chain, payload);
       }
@@ -335,12 +339,12 @@ export class VirtioVsock extends VirtioBackend {
       if (fd < 0) {
         if (fd === -EAGAIN) this.#clientsWaiting = false;
         // Out of descriptors, for instance: there is no event that would say when it is better.
-        else this.#setAlarm(PATIENCE_MS);
+        else this.#setAlarm(this.#host.now() + RETRY_MS);
         return;
       }
       const connection = new Connection(fd, "greeting", 0, 0);
       this.#greetings++;
-      if (this.#adopt(connection)) this.#limit(connection);
+      if (this.#adopt(connection)) this.#limit(connection, GREETING_MS);
       else this.#greetings--;
     }
   }
@@ -409,7 +413,7 @@ export class VirtioVsock extends VirtioBackend {
     connection.owed = OWES_REQUEST;
     connection.readable = true;
     this.#table.add(connection);
-    this.#limit(connection);
+    this.#limit(connection, ANSWER_MS);
     this.#enqueue(connection);
   }
 
@@ -463,18 +467,18 @@ export class VirtioVsock extends VirtioBackend {
     if (this.#spareBuffers.length < SPARE_BUFFERS) this.#spareBuffers.push(buffer);
   }
 
-  /** Gives the connection {@link PATIENCE_MS} for what is to come next. */
-  #limit(connection: Connection): void {
-    connection.deadline = this.#host.now() + PATIENCE_MS;
-    this.#setAlarm(PATIENCE_MS);
+  /** Gives the connection `patience` ms for what is to come next. */
+  #limit(connection: Connection, patience: number): void {
+    connection.deadline = this.#host.now() + patience;
+    this.#setAlarm(connection.deadline);
   }
 
-  /** One alarm at a time: a later one would be too late for nobody. */
-  #setAlarm(delay: number): void {
-    if (this.#alarmSet) return;
-    this.#alarmSet = true;
-    this.#host.callLater(delay, () => {
-      this.#alarmSet = false;
+  #setAlarm(at: number): void {
+    if (at >= this.#alarmAt) return;
+    this.#alarmAt = at;
+    this.#host.callLater(at - this.#host.now(), () => {
+      // One that an earlier one has made superfluous still rings.
+      if (this.#alarmAt <= at) this.#alarmAt = Infinity;
       this.#checkDeadlines();
     });
   }
@@ -491,7 +495,7 @@ export class VirtioVsock extends VirtioBackend {
         this.#break(connection);
       }
     }
-    if (next < Infinity) this.#setAlarm(next - now);
+    if (next < Infinity) this.#setAlarm(next);
     this.#settle();
   }
 }
