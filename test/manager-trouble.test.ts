@@ -277,7 +277,11 @@ suite("a process that is killed", [KVM], () => {
     expect(await run(["start", "web"])).toMatchObject({ status: 0, stdout: "web\n", stderr: "" });
     expect((await row("web")).state).toBe("running");
     // Once, however many have looked.
-    const events = await run(["events", "--no-follow", "--format", "{{.event}} {{.reason}}"]);
+    const since = new Date(before).toISOString();
+    const events = await run([
+      ...["events", "--no-follow", "--since", since],
+      ...["--format", "{{.event}} {{.reason}}"],
+    ]);
     expect(events.stdout.split("exit lost\n")).toHaveLength(2);
     watching.kill();
     await watching;
