@@ -301,8 +301,10 @@ suite("a VM in the background", [KVM], () => {
     ]);
     const of = (name: string): unknown[] => families.get(name)!.samples.map(({ labels }) => labels);
     expect(of("tsvm_device_interrupts_total")).toEqual([
+      { vm: "a", device: "vsock" },
       { vm: "a", device: "entropy" },
       { vm: "a", device: "balloon" },
+      { vm: "b", device: "vsock" },
       { vm: "b", device: "entropy" },
     ]);
     expect(families.get("tsvm_vm_memory_bytes")!.samples.map(({ value }) => value)).toEqual([
