@@ -5,16 +5,17 @@ import { AGENT_PORT } from "../agent/protocol.ts";
 import { connectVsock, VsockConnectError } from "./vsock-connect.ts";
 
 const DEFAULT_TIMEOUT_MS = 60_000;
-/** Longer than the device waits for the guest: what is refused after that time was not answered. */
-const ATTEMPT_MS = 15_000;
-const REFUSED_LATE_MS = 8000;
+/** The device waits two minutes for the guest: what is refused then was not answered. */
+const REFUSED_LATE_MS = 100_000;
+/** Of setTimeout. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
 const INSTALL =
   "tsvm image add-agent IMAGE puts it into a guest; the bundled guest has it where it is asked for";
 
 /**
- * A guest that is busy may take its time: it is asked again until `timeout` ms have passed, a minute by default. Throws an AgentError,
- * a VsockConnectError for what is no such socket, or the signal's reason.
+ * A guest that is busy may take its time, a minute by default, and with a `timeout` of Infinity without end. Throws an AgentError, a
+ * VsockConnectError for what is no such socket, or the signal's reason.
  */
 export async function connectAgent(
   path: string,
@@ -27,7 +28,7 @@ export async function connectAgent(
   for (;;) {
     const start = performance.now();
     try {
-      const attempt = Math.max(1, Math.min(ATTEMPT_MS, end - start));
+      const attempt = Math.max(1, Math.min(LONGEST_TIMEOUT_MS, end - start));
       return await connectVsock(path, AGENT_PORT, { timeout: attempt, signal });
     } catch (error) {
       if (!(error instanceof VsockConnectError)) throw error;

@@ -27,10 +27,16 @@ export function machineAgent(life: MachineLife, vsockPath: string | undefined): 
       );
     }
     await life.keepAlive.while(unlessAborted(life.guestAgent.listening, signal));
-    return turnstile.pass(async () => {
-      signal?.throwIfAborted();
-      return connectAgent(vsockPath, { signal });
-    });
+    try {
+      return await turnstile.pass(async () => {
+        signal?.throwIfAborted();
+        // Of one that is known to listen only the machine's end, or the caller, is reason to give up.
+        return connectAgent(vsockPath, { signal, ...(life.guestAgent.listens ? { timeout: Infinity } : {}) });
+      });
+    } catch (error) {
+      if (life.ended) throw new MachineStateError("the guest's agent");
+      throw error;
+    }
   });
 }
 

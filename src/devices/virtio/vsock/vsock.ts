@@ -38,8 +38,11 @@ export const MAX_GREETINGS = 128;
 const MAX_RESETS = 256;
 /** For the client to say where it wants to go. */
 export const GREETING_MS = 2000;
-/** For the guest to answer, or to confirm an end: a busy guest on a slow host needs seconds. Clients have limits of their own. */
-export const ANSWER_MS = 10_000;
+/**
+ * For the guest to answer, or to confirm an end. Where a software KVM emulates its kernel, one in which fifty programs run on one
+ * processor needs a minute. Clients have limits of their own.
+ */
+export const ANSWER_MS = 120_000;
 /** After a failure to accept a client for which there is no event that says when it is over. */
 const RETRY_MS = 1000;
 const SPARE_BUFFERS = 8;
