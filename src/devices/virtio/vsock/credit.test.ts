@@ -40,7 +40,8 @@ describe("Credit", () => {
       credit.hear(BUF_ALLOC + 5, forwarded - (forwarded > 0 ? 7 : 0));
       expect(credit.peerFree).toBe(forwarded > 0 ? BUF_ALLOC - 2 : BUF_ALLOC + 5);
     }
-  });
+    // Tens of thousands of rounds, on a host that may be busy.
+  }, 60_000);
 
   it("is never negative, whatever the guest says (property)", () => {
     const word = fc.oneof(fc.nat(0xffff_ffff), fc.constantFrom(0, 1, BUF_ALLOC, 0xffff_ffff, 0x8000_0000));
