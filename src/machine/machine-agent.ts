@@ -6,7 +6,7 @@ import { monotonicNow } from "./clock.ts";
 import { MachineStateError, MachineTimeoutError } from "./errors.ts";
 import type { MachineLife } from "./life.ts";
 import type { WaitOptions } from "./machine-types.ts";
-import { Turnstile } from "./turnstile.ts";
+import { Turnstile } from "../turnstile.ts";
 
 const ATTEMPT_INTERVAL_MS = 250;
 /** At a time: a hundred that knock at once would each wait for all others, and find that too long. */

@@ -1,5 +1,6 @@
 /** Does something with VMs that depend on each other: those that others need first, what is independent at the same time. */
 import { availableParallelism } from "node:os";
+import { Turnstile } from "../turnstile.ts";
 import { ManagerError } from "./errors.ts";
 
 /** More starts at the same time only slow each other down. */
@@ -25,7 +26,7 @@ export async function inOrder<T>(
 ): Promise<Outcome<T>[]> {
   const byName = new Map(steps.map((step) => [step.name, step]));
   refuseCycles(byName);
-  const slots = new Slots(MOST_AT_ONCE);
+  const turnstile = new Turnstile(MOST_AT_ONCE);
   const running = new Map<string, Promise<Outcome<T>>>();
   const run = (step: Step): Promise<Outcome<T>> => {
     let outcome = running.get(step.name);
@@ -37,7 +38,7 @@ export async function inOrder<T>(
   };
   const attempt = async ({ name, after }: Step): Promise<Outcome<T>> => {
     const before = await Promise.all(after.flatMap((other) => byName.get(other) ?? []).map(run));
-    const outcome = await settle(name, before, () => slots.use(() => act(name)));
+    const outcome = await settle(name, before, () => turnstile.pass(() => act(name)));
     done(outcome);
     return outcome;
   };
@@ -82,25 +83,4 @@ function refuseCycles(steps: ReadonlyMap<string, Step>): void {
     finished.add(name);
   };
   for (const name of steps.keys()) visit(name, []);
-}
-
-class Slots {
-  #free: number;
-  #waiting: (() => void)[] = [];
-
-  constructor(count: number) {
-    this.#free = count;
-  }
-
-  async use<T>(act: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      return await act();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#free++;
-      else next();
-    }
-  }
 }
