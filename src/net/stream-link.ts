@@ -6,12 +6,12 @@ import { EAGAIN } from "../ffi/constants.ts";
 import { IoVector } from "../ffi/iovec.ts";
 import { errno, memcpy, read, write, writev } from "../ffi/libc.ts";
 import { allocateNative } from "../ffi/native-buffer.ts";
+import { VIRTIO_NET_F_GUEST_CSUM } from "./features.ts";
 import { BUSY, GONE, LOST, NOTHING, SENT, VNET_HEADER_BYTES, type NetLink } from "./link.ts";
 
 const PREFIX_BYTES = 4;
 /** passt's own limit. A peer that announces more is not one. */
 export const LARGEST_FRAME = 65_535;
-const VIRTIO_NET_F_GUEST_CSUM = 1;
 const VIRTIO_NET_HDR_F_DATA_VALID = 2;
 
 /** Of frames that come in; room for the virtio header before the first one. */

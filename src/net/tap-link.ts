@@ -2,12 +2,13 @@
 import { EAGAIN, EBADFD, EIO, TUNSETOFFLOAD } from "../ffi/constants.ts";
 import type { IoVector } from "../ffi/iovec.ts";
 import { errno, ioctl, readv, writev } from "../ffi/libc.ts";
+import {
+  VIRTIO_NET_F_GUEST_CSUM,
+  VIRTIO_NET_F_GUEST_TSO4,
+  VIRTIO_NET_F_GUEST_TSO6,
+  VIRTIO_NET_F_GUEST_ECN,
+} from "./features.ts";
 import { BUSY, GONE, LOST, NOTHING, SENT, type NetLink } from "./link.ts";
-
-const VIRTIO_NET_F_GUEST_CSUM = 1;
-const VIRTIO_NET_F_GUEST_TSO4 = 7;
-const VIRTIO_NET_F_GUEST_TSO6 = 8;
-const VIRTIO_NET_F_GUEST_ECN = 9;
 
 /** TUN_F_* of linux/if_tun.h. */
 const TUN_F_CSUM = 1;

@@ -4,6 +4,20 @@
  */
 import { IoVector } from "../../../ffi/iovec.ts";
 import type { GuestMemory } from "../../../kvm/guest-memory.ts";
+import {
+  VIRTIO_NET_F_CSUM,
+  VIRTIO_NET_F_GUEST_CSUM,
+  VIRTIO_NET_F_MTU,
+  VIRTIO_NET_F_MAC,
+  VIRTIO_NET_F_GUEST_TSO4,
+  VIRTIO_NET_F_GUEST_TSO6,
+  VIRTIO_NET_F_GUEST_ECN,
+  VIRTIO_NET_F_HOST_TSO4,
+  VIRTIO_NET_F_HOST_TSO6,
+  VIRTIO_NET_F_HOST_ECN,
+  VIRTIO_NET_F_MRG_RXBUF,
+  VIRTIO_NET_F_STATUS,
+} from "../../../net/features.ts";
 import { BUSY, GONE, LOST, NOTHING, VNET_HEADER_BYTES, type NetLink } from "../../../net/link.ts";
 import type { RateLimiter } from "../../rate-limiter.ts";
 import { BLOCKED, gather, VirtioBackend } from "../backend.ts";
@@ -12,19 +26,6 @@ import type { DescriptorChain, Virtqueue } from "../queue.ts";
 import type { VirtioModel, VirtioState } from "../state.ts";
 import { NetCounter, netCounters, type NetCounters } from "./net-counters.ts";
 import { ReceiveBuffers } from "./receive-buffers.ts";
-
-const VIRTIO_NET_F_CSUM = 0;
-const VIRTIO_NET_F_GUEST_CSUM = 1;
-const VIRTIO_NET_F_MTU = 3;
-const VIRTIO_NET_F_MAC = 5;
-const VIRTIO_NET_F_GUEST_TSO4 = 7;
-const VIRTIO_NET_F_GUEST_TSO6 = 8;
-const VIRTIO_NET_F_GUEST_ECN = 9;
-const VIRTIO_NET_F_HOST_TSO4 = 11;
-const VIRTIO_NET_F_HOST_TSO6 = 12;
-const VIRTIO_NET_F_HOST_ECN = 13;
-const VIRTIO_NET_F_MRG_RXBUF = 15;
-const VIRTIO_NET_F_STATUS = 16;
 
 const VIRTIO_NET_S_LINK_UP = 1;
 
