@@ -3,7 +3,8 @@ import type { Duplex } from "node:stream";
 import { Deferred } from "../deferred.ts";
 import { AgentError, protocolError } from "./errors.ts";
 import { FrameSplitter, type Frame } from "./frames.ts";
-import { AGENT_VERSION, Capability, decodeExit, decodeHello, FrameType, type Exit } from "./protocol.ts";
+import type { CommandExit } from "./exit-frame.ts";
+import { AGENT_VERSION, Capability, decodeAgentExit, decodeHello, FrameType } from "./protocol.ts";
 
 /** Makes a connection to the agent's port. May throw what it likes; AgentErrors are passed on. */
 export type Connector = (options: { readonly signal?: AbortSignal | undefined }) => Promise<Duplex>;
@@ -98,10 +99,10 @@ export class AgentConnection {
   }
 
   /** Reads to the exit frame of a request that has no other frames. */
-  async exit(): Promise<Exit> {
+  async exit(): Promise<CommandExit> {
     for (;;) {
       const { type, payload } = await this.next();
-      if (type === FrameType.Exit) return decodeExit(payload);
+      if (type === FrameType.Exit) return decodeAgentExit(payload);
     }
   }
 

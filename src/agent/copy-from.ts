@@ -13,7 +13,7 @@ import type { CopyResult } from "./copy-to.ts";
 import { decodeEntry, type Entry } from "./entries.ts";
 import { AgentError, protocolError } from "./errors.ts";
 import { Problems } from "./problems.ts";
-import { decodeExit, FrameType, printable } from "./protocol.ts";
+import { decodeAgentExit, FrameType, printable } from "./protocol.ts";
 
 /** What is taken at most. */
 export interface CopyLimits {
@@ -61,7 +61,7 @@ export async function receiveTree(
     for (;;) {
       const { type, payload } = await connection.next();
       if (type === FrameType.Exit) {
-        const exit = decodeExit(payload);
+        const exit = decodeAgentExit(payload);
         if (exit.kind === "not-started")
           throw new AgentError("ERR_AGENT_REFUSED", `in the guest: ${exit.message}`, { errno: exit.errno });
         return receiver.finish();

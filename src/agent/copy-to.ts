@@ -6,7 +6,8 @@ import { encodeEntry } from "./entries.ts";
 import { AgentError, protocolError } from "./errors.ts";
 import { encodeFrame, u32 } from "./frames.ts";
 import { Problems } from "./problems.ts";
-import { decodeExit, FrameType, printable, type Exit } from "./protocol.ts";
+import type { CommandExit } from "./exit-frame.ts";
+import { decodeAgentExit, FrameType, printable } from "./protocol.ts";
 import type { TreeItem } from "./tree-source.ts";
 
 /** What was copied. */
@@ -42,10 +43,10 @@ export async function sendTree(
   return counts;
 }
 
-async function hear(connection: AgentConnection, problems: Problems): Promise<Exit> {
+async function hear(connection: AgentConnection, problems: Problems): Promise<CommandExit> {
   for (;;) {
     const { type, payload } = await connection.next();
-    if (type === FrameType.Exit) return decodeExit(payload);
+    if (type === FrameType.Exit) return decodeAgentExit(payload);
     if (type !== FrameType.Problem || payload.length < 4) throw protocolError(`a frame of type ${type}`);
     problems.add({
       path: printable(payload.subarray(4)),

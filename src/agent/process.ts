@@ -2,11 +2,12 @@
 import { Readable, Writable } from "node:stream";
 import { checkWindowSize } from "../arguments.ts";
 import { signalNumber } from "./check-arguments.ts";
+import { collectWithin } from "./collect.ts";
 import type { AgentConnection } from "./connection.ts";
 import { AgentError, protocolError } from "./errors.ts";
 import { encodeFrame, type Frame } from "./frames.ts";
 import {
-  decodeExit,
+  decodeAgentExit,
   decodeTaken,
   decodeUsage,
   encodeSignal,
@@ -117,10 +118,15 @@ export class GuestProcess implements AsyncDisposable {
    * @throws AgentError, also when that is more than `maxBytes`; the command is ended then.
    */
   async output({ maxBytes = LARGEST_OUTPUT }: OutputOptions = {}): Promise<ExecOutput> {
+    const tooMuch = (): never => {
+      throw new AgentError("ERR_AGENT_LIMIT", `the command has written more than ${maxBytes} bytes`, {
+        hint: "read its stdout and stderr as streams, or allow more (maxBytes)",
+      });
+    };
     try {
       const [stdout, stderr, exit] = await Promise.all([
-        collect(this.stdout, maxBytes),
-        collect(this.stderr, maxBytes),
+        collectWithin(this.stdout, maxBytes, tooMuch),
+        collectWithin(this.stderr, maxBytes, tooMuch),
         this.exit,
       ]);
       return { ...exit, stdout, stderr };
@@ -174,7 +180,7 @@ export class GuestProcess implements AsyncDisposable {
           usage = decodeUsage(frame.payload);
           break;
         case FrameType.Exit: {
-          const exit = decodeExit(frame.payload);
+          const exit = decodeAgentExit(frame.payload);
           if (exit.kind === "not-started")
             throw new AgentError("ERR_AGENT_REFUSED", `in the guest: ${exit.message}`, { errno: exit.errno });
           return {
@@ -255,18 +261,4 @@ async function give(stream: Readable, { payload }: Frame, gone: Promise<void>): 
     room.set(stream, resolve);
   });
   await Promise.race([taken, gone]);
-}
-
-async function collect(stream: Readable, limit: number): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
-  for await (const piece of stream as AsyncIterable<Buffer>) {
-    pieces.push(piece);
-    bytes += piece.length;
-    if (bytes > limit)
-      throw new AgentError("ERR_AGENT_LIMIT", `the command has written more than ${limit} bytes`, {
-        hint: "read its stdout and stderr as streams, or allow more (maxBytes)",
-      });
-  }
-  return Buffer.concat(pieces);
 }

@@ -5,6 +5,7 @@
  * The guest is not trusted: whatever it sends is checked here.
  */
 import { protocolError } from "./errors.ts";
+import { decodeExit, type CommandExit } from "./exit-frame.ts";
 import { encodeFrame, environment, strings, text, u32, u64 } from "./frames.ts";
 
 /** The vsock port of the agent. */
@@ -74,28 +75,14 @@ export function decodeUsage(payload: Buffer): CommandUsage {
   return { user: user! / 1000, system: system! / 1000, memory: memory! * 1024 };
 }
 
-export type Exit =
-  | { readonly kind: "exited"; readonly status: number }
-  | { readonly kind: "signaled"; readonly signal: number }
-  | { readonly kind: "not-started"; readonly errno: number; readonly message: string };
-
 /** Control characters of the guest's would end up on somebody's terminal. */
 const CONTROL = /[\p{Cc}\u2028\u2029]/gu;
 
-export function decodeExit(payload: Buffer): Exit {
-  if (payload.length < 8) throw protocolError("a short exit frame");
-  const kind = payload.readUInt32LE(0);
-  const value = payload.readUInt32LE(4);
-  switch (kind) {
-    case 0:
-      return { kind: "exited", status: value & 0xff };
-    case 1:
-      return { kind: "signaled", signal: value & 0x7f };
-    case 2:
-      return { kind: "not-started", errno: value, message: printable(payload.subarray(8, 8 + 512)) };
-    default:
-      throw protocolError(`an exit frame of kind ${kind}`);
-  }
+/** Bytes of a message of the guest's that somebody gets to read. */
+const LONGEST_MESSAGE = 512;
+
+export function decodeAgentExit(payload: Buffer): CommandExit {
+  return decodeExit(payload, (bytes) => printable(bytes.subarray(0, LONGEST_MESSAGE)), protocolError);
 }
 
 export function decodeTaken(payload: Buffer): number {

@@ -4,6 +4,7 @@
  *
  * The guest is not trusted: a frame that is too long or of an unknown type ends the session with an error.
  */
+import { decodeExit, type CommandExit } from "../agent/exit-frame.ts";
 import {
   encodeFrame,
   environment,
@@ -14,6 +15,8 @@ import {
   u32,
 } from "../agent/frames.ts";
 import { TsvmError } from "../errors.ts";
+
+export type { CommandExit };
 
 export const CONTROL_PORT_NAME = "tsvm.control";
 const PROTOCOL_VERSION = 1;
@@ -47,12 +50,6 @@ export class GuestProtocolError extends TsvmError {
     super("ERR_GUEST_PROTOCOL", `the guest's init broke the protocol: ${message}`);
   }
 }
-
-/** How the command in the guest ended. */
-export type CommandExit =
-  | { readonly kind: "exited"; readonly status: number }
-  | { readonly kind: "signaled"; readonly signal: number }
-  | { readonly kind: "not-started"; readonly errno: number; readonly message: string };
 
 export interface RunRequest {
   /** Empty: the shell of the bundled root, or the root's own /sbin/init. */
@@ -158,7 +155,13 @@ export class FrameReader {
         this.#events.stderr(payload);
         return;
       case EXIT:
-        this.#events.exit(decodeExit(payload));
+        this.#events.exit(
+          decodeExit(
+            payload,
+            (bytes) => bytes.toString("utf8"),
+            (complaint) => new GuestProtocolError(complaint),
+          ),
+        );
         return;
       case AGENT:
         if (payload.length !== 4)
@@ -168,21 +171,5 @@ export class FrameReader {
       default:
         throw new GuestProtocolError(`a frame of type ${type}`);
     }
-  }
-}
-
-function decodeExit(payload: Buffer): CommandExit {
-  if (payload.length < 8) throw new GuestProtocolError("a short exit frame");
-  const kind = payload.readUInt32LE(0);
-  const value = payload.readUInt32LE(4);
-  switch (kind) {
-    case 0:
-      return { kind: "exited", status: value & 0xff };
-    case 1:
-      return { kind: "signaled", signal: value & 0x7f };
-    case 2:
-      return { kind: "not-started", errno: value, message: payload.subarray(8).toString("utf8") };
-    default:
-      throw new GuestProtocolError(`an exit frame of kind ${kind}`);
   }
 }

@@ -3,6 +3,7 @@ import { lstat, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { collectWithin } from "../agent/collect.ts";
 import { AgentError } from "../agent/errors.ts";
 import type { CommandUsage } from "../agent/protocol.ts";
 import type { FilesInMemory } from "../agent/tree-source.ts";
@@ -10,7 +11,6 @@ import { MachineEndedError, MachineTimeoutError } from "../machine/errors.ts";
 import { Machine } from "../machine/machine.ts";
 import { MiB } from "../kvm/memory-map.ts";
 import { checkSandbox } from "./check-options.ts";
-import { collectWithin } from "./collect.ts";
 
 /** What {@link sandbox} is to run, and within which limits. Either `command` or `code`. */
 export interface SandboxOptions {
