@@ -4,20 +4,23 @@ import { joinCommandLine, virtioMmioParameter } from "../boot/command-line.ts";
 import { loadKernel, type LoadedKernel } from "../boot/load-kernel.ts";
 import { AcpiPower } from "../devices/acpi-power.ts";
 import { Cmos } from "../devices/cmos.ts";
-import { Counters } from "../devices/counters.ts";
 import { Serial } from "../devices/serial.ts";
-import { BALLOON_COUNTERS } from "../devices/virtio/balloon/balloon-counters.ts";
+import { BALLOON_COUNTER_BYTES } from "../devices/virtio/balloon/balloon-counters.ts";
 import { balloonModel } from "../devices/virtio/balloon/balloon.ts";
 import { GuestStatistics } from "../devices/virtio/balloon/guest-statistics.ts";
 import { PAGE } from "../devices/virtio/balloon/page-runs.ts";
 import { BlkCounters } from "../devices/virtio/blk-counters.ts";
 import { blkModel } from "../devices/virtio/blk.ts";
 import { consoleModel, type WindowSize } from "../devices/virtio/console.ts";
-import { ACTIVITY_COUNTERS, CONSOLE_COUNTERS, ENTROPY_COUNTERS } from "../devices/virtio/device-counters.ts";
+import {
+  ACTIVITY_COUNTER_BYTES,
+  CONSOLE_COUNTER_BYTES,
+  ENTROPY_COUNTER_BYTES,
+} from "../devices/virtio/device-counters.ts";
 import { R } from "../devices/virtio/mmio.ts";
-import { NET_COUNTERS } from "../devices/virtio/net/net-counters.ts";
+import { NET_COUNTER_BYTES } from "../devices/virtio/net/net-counters.ts";
 import { rngModel } from "../devices/virtio/rng.ts";
-import { VSOCK_COUNTERS } from "../devices/virtio/vsock/vsock-counters.ts";
+import { VSOCK_COUNTER_BYTES } from "../devices/virtio/vsock/vsock-counters.ts";
 import { VirtioState, type VirtioModel } from "../devices/virtio/state.ts";
 import { openDisk } from "../disk/open.ts";
 import { TsvmError } from "../errors.ts";
@@ -109,7 +112,7 @@ export function assemble(
   if (pipes.virtio !== undefined) requests.push(consoleRequest(pipes.virtio, windowSize, layout));
   requests.push({
     model: rngModel(),
-    backend: { type: "rng", counters: layout.add(Counters.bytes(ENTROPY_COUNTERS)) },
+    backend: { type: "rng", counters: layout.add(ENTROPY_COUNTER_BYTES) },
   });
   if (machine.balloon !== undefined) requests.push(balloonRequest(machine.balloon, layout));
 
@@ -197,7 +200,7 @@ function consoleRequest(
   size: WindowSize,
   layout: SharedLayout,
 ): DeviceRequest {
-  const counters = layout.add(Counters.bytes(CONSOLE_COUNTERS));
+  const counters = layout.add(CONSOLE_COUNTER_BYTES);
   const ports = [
     { name: "", inputFd: pipes.input.fd, outputFd: pipes.output.fd },
     { name: CONTROL_PORT_NAME, inputFd: pipes.controlInput.fd, outputFd: pipes.controlOutput.fd },
@@ -227,11 +230,11 @@ function diskRequest(
 }
 
 function networkRequest({ model, ...network }: OpenNetwork, layout: SharedLayout): DeviceRequest {
-  return { model, backend: { type: "net", ...network, counters: layout.add(Counters.bytes(NET_COUNTERS)) } };
+  return { model, backend: { type: "net", ...network, counters: layout.add(NET_COUNTER_BYTES) } };
 }
 
 function vsockRequest({ model, cid, listenFd, portPath }: OpenVsock, layout: SharedLayout): DeviceRequest {
-  const counters = layout.add(Counters.bytes(VSOCK_COUNTERS));
+  const counters = layout.add(VSOCK_COUNTER_BYTES);
   return { model, backend: { type: "vsock", cid, listenFd, portPath, counters } };
 }
 
@@ -244,7 +247,7 @@ function balloonRequest(
     backend: {
       type: "balloon",
       statsInterval: statsInterval === undefined ? undefined : statsInterval * 1000,
-      counters: layout.add(Counters.bytes(BALLOON_COUNTERS)),
+      counters: layout.add(BALLOON_COUNTER_BYTES),
       statistics: layout.add(GuestStatistics.BYTES),
     },
   };
@@ -275,7 +278,7 @@ function connectDevice(
     irqFd,
     wakeFd: eventFd(),
     notifyFds,
-    activity: layout.add(Counters.bytes(ACTIVITY_COUNTERS)),
+    activity: layout.add(ACTIVITY_COUNTER_BYTES),
     backend,
   };
 }

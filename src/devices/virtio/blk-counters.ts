@@ -1,49 +1,39 @@
 /** What a block device has done, in shared memory: the I/O thread counts, any thread reads. */
-import { Counters } from "../counters.ts";
+import { defineCounters, type CountersOf, type CountsOf } from "../counters.ts";
 import { LatencyHistogram, type LatencyCounts } from "../histogram.ts";
 
-const NAMES = [
+const REQUEST_COUNTERS = defineCounters(
   "reads",
   "readBytes",
   "writes",
   "writtenBytes",
   "flushes",
+  // Requests to write zeroes, too.
   "discards",
   "errors",
+  // Waits for a rate limit.
   "throttled",
-] as const;
+);
 
-/** Numbers in the list of names. */
-export const Counter = {
-  reads: 0,
-  readBytes: 1,
-  writes: 2,
-  writtenBytes: 3,
-  flushes: 4,
-  /** Requests to write zeroes, too. */
-  discards: 5,
-  errors: 6,
-  /** Waits for a rate limit. */
-  throttled: 7,
-} as const;
+export const { numbers: Counter } = REQUEST_COUNTERS;
 
 /** In the order of the kinds of requests (READ, WRITE, FLUSH, DISCARD); writing zeroes counts as discarding. */
 const LATENCIES = ["read", "write", "flush", "discard"] as const;
 
 /** Counts since the start of the machine. `discards` also counts requests to write zeroes, `throttled` waits for a rate limit. */
-export type DiskCounts = Readonly<Record<(typeof NAMES)[number], number>>;
+export type DiskCounts = CountsOf<typeof REQUEST_COUNTERS>;
 
 /** How long requests have taken, from when the device took them to when the guest had the answer. */
 export type DiskLatency = Readonly<Record<(typeof LATENCIES)[number], LatencyCounts>>;
 
 export class BlkCounters {
-  static readonly BYTES = Counters.bytes(NAMES) + LATENCIES.length * LatencyHistogram.BYTES;
-  readonly #counters: Counters<(typeof NAMES)[number]>;
+  static readonly BYTES = REQUEST_COUNTERS.bytes + LATENCIES.length * LatencyHistogram.BYTES;
+  readonly #counters: CountersOf<typeof REQUEST_COUNTERS>;
   readonly #latencies: readonly LatencyHistogram[];
 
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(BlkCounters.BYTES), offset = 0) {
-    this.#counters = new Counters(NAMES, buffer, offset);
-    const start = offset + Counters.bytes(NAMES);
+    this.#counters = REQUEST_COUNTERS.over(buffer, offset);
+    const start = offset + REQUEST_COUNTERS.bytes;
     this.#latencies = LATENCIES.map(
       (_, index) => new LatencyHistogram(buffer, start + index * LatencyHistogram.BYTES),
     );

@@ -1,24 +1,23 @@
-import { Counters } from "../../counters.ts";
+import { defineCounters, type CountersOf, type CountsOf } from "../../counters.ts";
 
-export const BALLOON_COUNTERS = ["inflatedBytes", "deflatedBytes", "reportedBytes", "errors"] as const;
+const BALLOON_COUNTERS = defineCounters(
+  // Pages that the guest has put into the balloon.
+  "inflatedBytes",
+  // Pages that it has taken out again.
+  "deflatedBytes",
+  // Free pages that it has told of.
+  "reportedBytes",
+  // Pages that are not RAM, and memory that the host did not take back.
+  "errors",
+);
 
-/** Numbers in {@link BALLOON_COUNTERS}. */
-export const BalloonCounter = {
-  /** Pages that the guest has put into the balloon. */
-  inflatedBytes: 0,
-  /** Pages that it has taken out again. */
-  deflatedBytes: 1,
-  /** Free pages that it has told of. */
-  reportedBytes: 2,
-  /** Pages that are not RAM, and memory that the host did not take back. */
-  errors: 3,
-} as const;
+export const {
+  bytes: BALLOON_COUNTER_BYTES,
+  numbers: BalloonCounter,
+  over: balloonCounters,
+} = BALLOON_COUNTERS;
 
 /** Counts since the start of the machine, as the guest has told them; `errors` counts what could not be taken back. */
-export type BalloonCounts = Readonly<Record<(typeof BALLOON_COUNTERS)[number], number>>;
+export type BalloonCounts = CountsOf<typeof BALLOON_COUNTERS>;
 
-export type BalloonCounters = Counters<(typeof BALLOON_COUNTERS)[number]>;
-
-export function balloonCounters(buffer?: SharedArrayBuffer, offset = 0): BalloonCounters {
-  return new Counters(BALLOON_COUNTERS, buffer, offset);
-}
+export type BalloonCounters = CountersOf<typeof BALLOON_COUNTERS>;

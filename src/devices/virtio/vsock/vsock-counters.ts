@@ -1,38 +1,25 @@
-import { Counters } from "../../counters.ts";
+import { defineCounters, type CountersOf, type CountsOf } from "../../counters.ts";
 
-export const VSOCK_COUNTERS = [
+/** Sent and received are meant from the guest's point of view. */
+const VSOCK_COUNTERS = defineCounters(
   "sentPackets",
+  // Payload only.
   "sentBytes",
   "receivedPackets",
   "receivedBytes",
+  // That the other side has accepted, whichever side that is.
   "connections",
+  // How many of them there are now.
   "open",
+  // Connections that the other side has not accepted.
   "refused",
+  // Packets that broke the protocol.
   "errors",
-] as const;
+);
 
-/** Numbers in {@link VSOCK_COUNTERS}. Sent and received are meant from the guest's point of view. */
-export const VsockCounter = {
-  sentPackets: 0,
-  /** Payload only. */
-  sentBytes: 1,
-  receivedPackets: 2,
-  receivedBytes: 3,
-  /** That the other side has accepted, whichever side that is. */
-  connections: 4,
-  /** How many of them there are now. */
-  open: 5,
-  /** Connections that the other side has not accepted. */
-  refused: 6,
-  /** Packets that broke the protocol. */
-  errors: 7,
-} as const;
+export const { bytes: VSOCK_COUNTER_BYTES, numbers: VsockCounter, over: vsockCounters } = VSOCK_COUNTERS;
 
 /** Counts since the start of the machine, and how many connections are open now; sent and received as the guest sees it. */
-export type VsockCounts = Readonly<Record<(typeof VSOCK_COUNTERS)[number], number>>;
+export type VsockCounts = CountsOf<typeof VSOCK_COUNTERS>;
 
-export type VsockCounters = Counters<(typeof VSOCK_COUNTERS)[number]>;
-
-export function vsockCounters(buffer?: SharedArrayBuffer, offset = 0): VsockCounters {
-  return new Counters(VSOCK_COUNTERS, buffer, offset);
-}
+export type VsockCounters = CountersOf<typeof VSOCK_COUNTERS>;
