@@ -7,6 +7,7 @@ import { CONSOLES, HUGE_PAGES } from "./choices.ts";
 import { applyStyle } from "./command-style.ts";
 import { formatError } from "./errors.ts";
 import { ExitCode } from "./exit-codes.ts";
+import { collect } from "./repeatable.ts";
 
 const BOOT_EXAMPLES = `
 Examples:
@@ -139,10 +140,6 @@ function buildProgram(done: (status: number) => void): Command {
       done(doctorCommand(options));
     });
   return program;
-}
-
-function collect(value: string, previous: string[]): string[] {
-  return [...previous, value];
 }
 
 /** Everything after the first `--` belongs to the guest, where there is one; elsewhere it is no option, whatever it looks like. */

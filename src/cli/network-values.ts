@@ -2,12 +2,11 @@
 import type { NetworkDescription, PortForward } from "../machine/description.ts";
 import { parsePortForward } from "../net/port-forward.ts";
 import { UsageError } from "./errors.ts";
+import { setProperties, type SetProperty } from "./properties.ts";
 import { parseCount, parseSize } from "./values.ts";
 
-type Setter = (network: NetworkDescription, value: string) => void;
-
 /** What may stand after the type; each sets its part of the description. */
-const PROPERTIES: Record<string, Setter> = {
+const PROPERTIES: Record<string, SetProperty<NetworkDescription>> = {
   mac: (network, value) => (network.mac = value),
   mtu: (network, value) => (network.mtu = parseCount("--net mtu", value)),
   "host-loopback": (network, value) => {
@@ -33,20 +32,9 @@ export function parseNetwork(text: string): NetworkDescription | undefined {
     return undefined;
   }
   const network = networkOf(kind);
-  const seen = new Set<string>();
-  for (const property of properties) {
-    const [name = "", ...rest] = property.split("=");
-    const set = Object.hasOwn(PROPERTIES, name) ? PROPERTIES[name] : undefined;
-    if (set === undefined) {
-      throw new UsageError(
-        `--net: unknown property "${property}"`,
-        `known are ${Object.keys(PROPERTIES).join(", ")}`,
-      );
-    }
-    if (seen.has(name) && name !== "dns") throw new UsageError(`--net: "${name}" is given twice`);
-    seen.add(name);
-    set(network, rest.join("="));
-  }
+  setProperties("--net", properties, PROPERTIES, network, (name) =>
+    name === "dns" ? undefined : new UsageError(`--net: "${name}" is given twice`),
+  );
   return network;
 }
 
@@ -101,7 +89,7 @@ function isUser({ type }: NetworkDescription): boolean {
 function rate(
   what: "total" | "receive" | "transmit",
   unit: "bytesPerSecond" | "operationsPerSecond",
-): Setter {
+): SetProperty<NetworkDescription> {
   return (network, value) => {
     const amount =
       unit === "operationsPerSecond"

@@ -4,6 +4,7 @@ import { PAGE_SIZE } from "../boot/quantities.ts";
 import { MOST_MEMORY } from "../definition/limits.ts";
 import { CACHE_MODES, IMAGE_FORMATS } from "./choices.ts";
 import { UsageError } from "./errors.ts";
+import { setProperties, type SetProperty } from "./properties.ts";
 
 const SIZE_UNITS: Record<string, number> = {
   "": 2 ** 20,
@@ -57,7 +58,7 @@ export function parseCount(option: string, text: string, least = 0): number {
 }
 
 /** What stands after the path of a --disk; each sets its part of the description. */
-const DISK_PROPERTIES: Record<string, (disk: DiskDescription, value: string) => void> = {
+const DISK_PROPERTIES: Record<string, SetProperty<DiskDescription>> = {
   ro: flag((disk) => (disk.readOnly = true)),
   overlay: flag((disk) => (disk.overlay = true)),
   ephemeral: flag((disk) => (disk.ephemeral = true)),
@@ -78,30 +79,19 @@ export function parseDisk(text: string): DiskDescription {
   const [path = "", ...properties] = text.split(",");
   if (path === "") throw new UsageError(`--disk: "${text}" names no file`);
   const disk: DiskDescription = { path };
-  const seen = new Set<string>();
-  for (const property of properties) {
-    const [name = "", ...rest] = property.split("=");
-    if (property === "") {
-      throw new UsageError(
-        `--disk: "${text}" has a comma with no property behind it`,
-        "leave the comma out; a path cannot contain one",
-      );
-    }
-    const set = Object.hasOwn(DISK_PROPERTIES, name) ? DISK_PROPERTIES[name] : undefined;
-    if (set === undefined) {
-      throw new UsageError(
-        `--disk: unknown property "${property}"`,
-        `known are ${Object.keys(DISK_PROPERTIES).join(", ")}`,
-      );
-    }
-    if (seen.has(name)) throw new UsageError(`--disk: ${name} is there twice in "${text}"`, "give it once");
-    seen.add(name);
-    set(disk, rest.join("="));
+  if (properties.includes("")) {
+    throw new UsageError(
+      `--disk: "${text}" has a comma with no property behind it`,
+      "leave the comma out; a path cannot contain one",
+    );
   }
+  const twice = (name: string): UsageError =>
+    new UsageError(`--disk: ${name} is there twice in "${text}"`, "give it once");
+  setProperties("--disk", properties, DISK_PROPERTIES, disk, twice);
   return disk;
 }
 
-function flag(set: (disk: DiskDescription) => void): (disk: DiskDescription, value: string) => void {
+function flag(set: (disk: DiskDescription) => void): SetProperty<DiskDescription> {
   return (disk, value) => {
     if (value !== "") throw new UsageError(`--disk: "${value}" is too much: this property has no value`);
     set(disk);
@@ -111,7 +101,7 @@ function flag(set: (disk: DiskDescription) => void): (disk: DiskDescription, val
 function limit(
   what: "total" | "read" | "write",
   unit: "bytesPerSecond" | "operationsPerSecond",
-): (disk: DiskDescription, value: string) => void {
+): SetProperty<DiskDescription> {
   return (disk, value) => {
     const option = `--disk: ${unit === "bytesPerSecond" ? "bps" : "iops"}${what === "total" ? "" : `-${what}`}`;
     const rate = unit === "bytesPerSecond" ? parseRate(option, value) : parseCount(option, value, 1);

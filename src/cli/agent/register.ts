@@ -1,5 +1,6 @@
 /** `tsvm exec` and `tsvm cp`: what is done inside a VM that runs in the background. */
 import { Option, type Command } from "commander";
+import { collect } from "../repeatable.ts";
 
 type Done = (status: number) => void;
 
@@ -47,8 +48,4 @@ export function addAgentCommands(program: Command, done: Done, guestCommand: str
       const { cpCommand } = await import("./cp-command.ts");
       done(await cpCommand(source, destination, flags));
     });
-}
-
-function collect(value: string, previous: string[]): string[] {
-  return [...previous, value];
 }

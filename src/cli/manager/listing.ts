@@ -1,6 +1,5 @@
 /** What all listings have in common: a table for people, `--json` and `--format` for programs. */
 import { UsageError } from "../errors.ts";
-import { print } from "../output.ts";
 import { table, type Column } from "./table.ts";
 import { Template } from "./template.ts";
 
@@ -35,12 +34,4 @@ export function formatter<Row extends object>(
   if (format === undefined || format === "table") return (rows) => table(columns, rows);
   const template = new Template(format, fields);
   return (rows) => template.render(rows);
-}
-
-export function printListing<Row extends object>(
-  listing: Listing<Row>,
-  flags: ListingFlags,
-  rows: readonly Row[],
-): void {
-  print(formatter(listing, flags)(rows));
 }

@@ -1,6 +1,7 @@
 /** The commands of the manager. Their code is loaded when one of them runs. */
 import { Argument, Option, type Command } from "commander";
 import { listed, SHELLS } from "../choices.ts";
+import { collect } from "../repeatable.ts";
 
 type Done = (status: number) => void;
 
@@ -170,8 +171,4 @@ function addFormats(command: Command): Command {
   return command
     .option("--json", "print JSON")
     .option("--format <template>", "print this for each, with {{.field}} filled in; json or table, too");
-}
-
-function collect(value: string, previous: string[]): string[] {
-  return [...previous, value];
 }

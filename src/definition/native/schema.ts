@@ -219,7 +219,6 @@ for (const [id, schema] of Object.entries({ disk, network, forward, rateLimit, v
 export type NativeVm = z.infer<typeof vmSchema>;
 export type NativeFile = z.infer<typeof fileSchema>;
 export type NativeSingle = z.infer<typeof singleSchema>;
-export type NativeBalloon = z.infer<typeof balloon>;
 export type NativeDisk = z.infer<typeof disk>;
 export type NativeNetwork = z.infer<typeof network>;
 export type NativeVsock = z.infer<typeof vsock>;
