@@ -3,6 +3,7 @@ import { Manager } from "../../manager/manager.ts";
 import { summarize, type VmSummary } from "../../manager/summary.ts";
 import { print } from "../output.ts";
 import { forEachVm, independent } from "./each.ts";
+import { SUMMARY_FIELDS } from "./summary-fields.ts";
 import { Template } from "./template.ts";
 
 export interface InspectFlags {
@@ -18,34 +19,7 @@ interface Inspected extends VmSummary {
   readonly definition: VmDefinition;
 }
 
-const FIELDS: readonly string[] = [
-  ...[
-    "name",
-    "id",
-    "state",
-    "since",
-    "startedAt",
-    "restarts",
-    "exit",
-    "pid",
-    "cpus",
-    "memory",
-    "ports",
-    "restart",
-  ],
-  ...[
-    "uuid",
-    "title",
-    "labels",
-    "source",
-    "problem",
-    "definedAt",
-    "directory",
-    "log",
-    "socket",
-    "definition",
-  ],
-];
+const FIELDS = [...SUMMARY_FIELDS, "id", "definedAt", "directory", "log", "socket", "definition"];
 
 /** A JSON array of all that is known, or one line for each by `--format`. */
 export async function inspectCommand(names: readonly string[], { format }: InspectFlags): Promise<number> {

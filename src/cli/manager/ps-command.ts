@@ -7,6 +7,7 @@ import { UsageError } from "../errors.ts";
 import { print } from "../output.ts";
 import { note } from "./each.ts";
 import { formatter, type Listing, type ListingFlags } from "./listing.ts";
+import { SUMMARY_FIELDS } from "./summary-fields.ts";
 import { durationText, sizeText } from "./quantities.ts";
 
 export interface PsFlags extends ListingFlags {
@@ -30,23 +31,7 @@ const LISTING: Listing<VmSummary> = {
     { header: "PORTS", rare: true, text: ({ ports }) => ports.join(", ") },
     { header: "TITLE", text: ({ title }) => title ?? "" },
   ],
-  fields: [
-    ...[
-      "name",
-      "state",
-      "since",
-      "startedAt",
-      "restarts",
-      "exit",
-      "pid",
-      "cpus",
-      "memory",
-      "ports",
-      "outdated",
-      "restart",
-    ],
-    ...["uuid", "title", "labels", "source", "problem"],
-  ],
+  fields: SUMMARY_FIELDS,
 };
 
 export async function psCommand(flags: PsFlags): Promise<void> {
