@@ -1,8 +1,9 @@
+import { optionPatterns, pathPatterns, pattern } from "./case-pattern.ts";
 import type { CompletedCommand, Value } from "./tree.ts";
 
 /** For `source <(tsvm completion bash)`; needs nothing but bash 4. */
 export function bashCompletion(tree: readonly CompletedCommand[]): string {
-  const paths = tree.filter(({ path }) => path.length > 0).map(({ path }) => pattern(path));
+  const paths = pathPatterns(tree);
   return `# Completion of tsvm for bash; made by: tsvm completion bash
 _tsvm() {
   local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} path= at
@@ -43,18 +44,11 @@ complete -F _tsvm tsvm
 `;
 }
 
-/** A path as the function collects it: a space in front of each word. */
-function pattern(path: readonly string[]): string {
-  return `"${path.map((word) => ` ${word}`).join("")}"`;
-}
-
 /** What comes behind an option that takes a value. */
-function optionCases({ path, options }: CompletedCommand): string[] {
-  return options.flatMap(({ short, long, value }) => {
-    if (value === undefined) return [];
-    const patterns = [short, long].flatMap((name) => (name === undefined ? [] : [pattern([...path, name])]));
-    return [`    ${patterns.join(" | ")}) ${action(value)}; return ;;`];
-  });
+function optionCases(command: CompletedCommand): string[] {
+  return optionPatterns(command).map(
+    ({ patterns, value }) => `    ${patterns.join(" | ")}) ${action(value)}; return ;;`,
+  );
 }
 
 function optionNames({ options }: CompletedCommand): string {

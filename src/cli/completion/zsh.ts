@@ -1,8 +1,9 @@
+import { optionPatterns, pathPatterns, pattern } from "./case-pattern.ts";
 import type { CompletedCommand, CompletedOption, Value } from "./tree.ts";
 
 /** For a file `_tsvm` in a directory of `$fpath`, or `source <(tsvm completion zsh)` behind compinit. */
 export function zshCompletion(tree: readonly CompletedCommand[]): string {
-  const paths = tree.filter(({ path }) => path.length > 0).map(({ path }) => pattern(path));
+  const paths = pathPatterns(tree);
   return `#compdef tsvm
 # Completion of tsvm for zsh; made by: tsvm completion zsh
 _tsvm() {
@@ -46,16 +47,10 @@ if [[ $funcstack[1] == _tsvm ]]; then _tsvm "$@"; else compdef _tsvm tsvm; fi
 `;
 }
 
-function pattern(path: readonly string[]): string {
-  return `"${path.map((word) => ` ${word}`).join("")}"`;
-}
-
-function optionCases({ path, options }: CompletedCommand): string[] {
-  return options.flatMap(({ short, long, value }) => {
-    if (value === undefined) return [];
-    const patterns = [short, long].flatMap((name) => (name === undefined ? [] : [pattern([...path, name])]));
-    return [`    (${patterns.join("|")}) ${action(value)}; return ;;`];
-  });
+function optionCases(command: CompletedCommand): string[] {
+  return optionPatterns(command).map(
+    ({ patterns, value }) => `    (${patterns.join("|")}) ${action(value)}; return ;;`,
+  );
 }
 
 function optionWords({ options }: CompletedCommand): string {
