@@ -1,5 +1,4 @@
 /** Disks: what the guest writes is in the file, what it must not touch stays, and a file in use is refused. */
-import { createHash } from "node:crypto";
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import {
   chmodSync,
@@ -26,6 +25,7 @@ import {
   tool,
 } from "./support/needs.ts";
 import { scratch } from "./support/scratch.ts";
+import { sha256 } from "./support/sha256.ts";
 import { ENDLESS_LOOP, ONE_BYTE_AND_RESET, pvhGuest } from "./support/tiny-guests.ts";
 import { collect, finish, SLOWNESS, startTsvm, tsvm, until, type RunningTsvm } from "./support/tsvm.ts";
 
@@ -34,7 +34,6 @@ const files = scratch();
 const guest = files.path("guest.elf", pvhGuest(ONE_BYTE_AND_RESET));
 const spin = files.path("spin.elf", pvhGuest(ENDLESS_LOOP));
 
-const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 const digest = (path: string): string => sha256(readFileSync(path));
 /** Bytes that the file occupies. */
 const occupied = (path: string): number => statSync(path).blocks * 512;

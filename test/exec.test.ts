@@ -1,5 +1,4 @@
 /** Commands and files in a guest that runs, by the agent. One guest for most of it: on a software KVM each command takes a second or two. */
-import { createHash } from "node:crypto";
 import {
   mkdirSync,
   readdirSync,
@@ -16,14 +15,13 @@ import type { Machine as MachineType } from "../src/machine/machine.ts";
 import { importLibrary, MiB } from "./support/library.ts";
 import { KVM, suite } from "./support/needs.ts";
 import { scratch } from "./support/scratch.ts";
+import { sha256 } from "./support/sha256.ts";
 import { SLOWNESS } from "./support/tsvm.ts";
 import { ENDLESS_LOOP, pvhGuest } from "./support/tiny-guests.ts";
 
 const files = scratch();
 const { Machine, releaseIdleWorkers } = await importLibrary();
 afterAll(() => releaseIdleWorkers());
-
-const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 function noise(length: number): Buffer {
   const bytes = Buffer.alloc(length);

@@ -1,16 +1,14 @@
 /** The bundled Linux: commands and their status, streams, devices, and the ways a guest ends. Each boot takes seconds. */
-import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { cpioArchive } from "../src/boot/cpio.ts";
 import { KVM, suite } from "./support/needs.ts";
 import { scratch } from "./support/scratch.ts";
+import { sha256 } from "./support/sha256.ts";
 import { printAndPowerOff } from "./support/static-program.ts";
 import { finish, SLOWNESS, startTsvm, tsvm, tsvmJson, type RunResult } from "./support/tsvm.ts";
 
 const MiB = 2 ** 20;
 const files = scratch();
-
-const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 suite("a command in the bundled Linux", [KVM], () => {
   test("sees two processors, the disk, the entropy source and the time; its streams and status are tsvm's", async () => {

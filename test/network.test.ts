@@ -2,14 +2,15 @@
 import { execFile, execFileSync } from "node:child_process";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Machine } from "../src/machine/machine.ts";
 import { KVM, ROOT_USER, SOFTWARE_KVM, suite, tool, type Need } from "./support/needs.ts";
 import { CLI, ROOT } from "./support/paths.ts";
-import { BOOT_LIMIT_MS, tsvm } from "./support/tsvm.ts";
+import { sha256 } from "./support/sha256.ts";
+import { BOOT_LIMIT_MS, tsvm, until } from "./support/tsvm.ts";
 
 const PASST = tool("passt", "passt");
 const CURL = tool("curl", "curl");
@@ -34,7 +35,6 @@ const CONTENT_BYTES = SOFTWARE_KVM() === undefined ? 200_000 : 16 * 2 ** 20;
 const content = randomBytes(CONTENT_BYTES);
 /** A boot, and a few programs in the guest. */
 const SESSION_LIMIT_MS = BOOT_LIMIT_MS * 1.8;
-const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 /** Processes of passt that this process has started. */
 function passts(): number[] {
@@ -83,7 +83,7 @@ suite("user-mode networking", [KVM, PASST, CURL, DEFAULT_ROUTE], () => {
     });
     let output = "";
     machine.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
-    await until(() => output.includes("serving\n"));
+    await until("the guest's server", () => output.includes("serving\n"), { limit: SESSION_LIMIT_MS });
     expect(output).toContain("nameserver 10.0.2.3\n");
     expect(output).toContain(`${sha256(content)}  /tmp/file\n`);
     const { stdout: file } = await run("curl", ["-sS", "-m", "60", `http://127.0.0.1:${hostPort}/file`], {
@@ -165,12 +165,4 @@ async function freePort(): Promise<number> {
   const { port } = probe.address() as AddressInfo;
   await new Promise((resolve) => probe.close(resolve));
   return port;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const end = Date.now() + SESSION_LIMIT_MS;
-  while (!condition()) {
-    if (Date.now() > end) throw new Error("not in time");
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }

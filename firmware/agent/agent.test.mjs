@@ -23,6 +23,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { frame, hold, list, text, u32, u64 } from "../testing/conversation.mjs";
 
 const program = fileURLToPath(new URL("../../build/init/agent-test", import.meta.url));
 const root = process.getuid() === 0;
@@ -41,21 +42,6 @@ after(() => {
   agent.kill();
   rmSync(directory, { recursive: true });
 });
-
-const u32 = (value) => {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-};
-const u64 = (value) => {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(BigInt(value));
-  return bytes;
-};
-const frame = (type, payload = Buffer.alloc(0)) =>
-  Buffer.concat([Buffer.from([type.charCodeAt(0), 0, 0, 0]), u32(payload.length), payload]);
-const text = (value) => Buffer.concat([Buffer.from(value), Buffer.of(0)]);
-const list = (values) => [u32(values.length), ...values.map(text)];
 
 function exec(argv, { flags = 0, env = [], cwd = "", user = "", rows = 0, columns = 0 } = {}) {
   const fields = [...list(argv), ...list(env), text(cwd), text(user), u32(rows), u32(columns)];
@@ -81,52 +67,28 @@ const leave = frame("L");
 const treeEnd = frame("Z");
 
 /** Connects, sends `input`, and collects the agent's frames until it closes the connection. */
-function converse(input, { chunk = Infinity, onFrame = () => undefined } = {}) {
-  return new Promise((resolve, reject) => {
-    const socket = connect(join(directory, "agent.sock"));
-    const frames = [];
-    let pending = Buffer.alloc(0);
-    const timer = setTimeout(() => {
-      socket.destroy();
-      reject(new Error(`no end; frames so far: ${frames.map((f) => f.type).join("")}`));
-    }, 15_000);
-    socket.on("data", (bytes) => {
-      pending = Buffer.concat([pending, bytes]);
-      while (pending.length >= 8 && pending.length >= 8 + pending.readUInt32LE(4)) {
-        const length = pending.readUInt32LE(4);
-        const received = { type: String.fromCharCode(pending[0]), payload: pending.subarray(8, 8 + length) };
-        frames.push(received);
-        onFrame(received, socket);
-        if (received.type === "X") socket.destroy();
-        pending = pending.subarray(8 + length);
-      }
-    });
-    socket.on("error", () => undefined);
-    socket.on("close", () => {
-      clearTimeout(timer);
-      const of = (kind) => Buffer.concat(frames.filter((f) => f.type === kind).map((f) => f.payload));
-      const exit = of("X");
-      const usage = of("U");
-      resolve({
-        frames,
-        types: frames.map((f) => f.type).join(""),
-        stdout: of("O").toString(),
-        bytes: of("O"),
-        stderr: of("E").toString(),
-        usage: usage.length === 24 && [0, 8, 16].map((at) => Number(usage.readBigUInt64LE(at))),
-        problems: frames
-          .filter((f) => f.type === "P")
-          .map(({ payload }) => [payload.readUInt32LE(0), payload.subarray(4).toString()]),
-        exit: exit.length >= 8 && {
-          kind: exit.readUInt32LE(0),
-          value: exit.readUInt32LE(4),
-          message: exit.subarray(8).toString(),
-        },
-      });
-    });
-    if (chunk === Infinity) socket.write(input);
-    else for (let at = 0; at < input.length; at += chunk) socket.write(input.subarray(at, at + chunk));
+async function converse(input, { chunk, onFrame = () => undefined } = {}) {
+  const socket = connect(join(directory, "agent.sock"));
+  const told = await hold(socket, input, {
+    chunk,
+    onFrame(received) {
+      onFrame(received, socket);
+      if (received.type === "X") socket.destroy();
+    },
+    onEnd: (end) => socket.on("close", () => end()),
+    limit: 15_000,
+    giveUp: () => socket.destroy(),
   });
+  const { frames, bytes, usage } = told;
+  return {
+    ...told,
+    types: frames.map((f) => f.type).join(""),
+    stdout: bytes.toString(),
+    usage: usage.length === 24 && [0, 8, 16].map((at) => Number(usage.readBigUInt64LE(at))),
+    problems: frames
+      .filter((f) => f.type === "P")
+      .map(({ payload }) => [payload.readUInt32LE(0), payload.subarray(4).toString()]),
+  };
 }
 
 const ok = { kind: 0, value: 0, message: "" };

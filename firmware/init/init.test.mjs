@@ -7,73 +7,28 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { frame, hold, list, text, u32 } from "../testing/conversation.mjs";
 
 const program = fileURLToPath(new URL("../../build/init/init-test", import.meta.url));
-
-const u32 = (value) => {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-};
-const frame = (type, payload = Buffer.alloc(0)) =>
-  Buffer.concat([Buffer.from([type.charCodeAt(0), 0, 0, 0]), u32(payload.length), payload]);
-const text = (value) => Buffer.from(`${value}\0`);
 
 function runRequest(argv, { flags = 0, env = [], cwd = "", device = "", type = "", hostname = "" } = {}) {
   return frame(
     "R",
-    Buffer.concat([
-      u32(flags),
-      u32(argv.length),
-      ...argv.map(text),
-      u32(env.length),
-      ...env.map(text),
-      ...[cwd, device, type, hostname].map(text),
-    ]),
+    Buffer.concat([u32(flags), ...list(argv), ...list(env), ...[cwd, device, type, hostname].map(text)]),
   );
 }
 
 /** Starts init, sends `input`, and collects its frames until it ends. */
-function converse(input, { chunk = Infinity, onFrame = () => undefined, cwd } = {}) {
-  return new Promise((resolve, reject) => {
-    const init = spawn(program, [], { cwd, stdio: ["ignore", "inherit", "inherit", "pipe"] });
-    const port = init.stdio[3];
-    const frames = [];
-    let pending = Buffer.alloc(0);
-    const timer = setTimeout(() => {
-      init.kill("SIGKILL");
-      reject(new Error(`no end; frames so far: ${frames.map((f) => f.type).join("")}`));
-    }, 10_000);
-    port.on("data", (bytes) => {
-      pending = Buffer.concat([pending, bytes]);
-      while (pending.length >= 8 && pending.length >= 8 + pending.readUInt32LE(4)) {
-        const length = pending.readUInt32LE(4);
-        const received = { type: String.fromCharCode(pending[0]), payload: pending.subarray(8, 8 + length) };
-        frames.push(received);
-        onFrame(received, port);
-        pending = pending.subarray(8 + length);
-      }
-    });
-    port.on("error", () => undefined);
-    init.on("close", (code) => {
-      clearTimeout(timer);
-      const of = (kind) => Buffer.concat(frames.filter((f) => f.type === kind).map((f) => f.payload));
-      const exit = of("X");
-      resolve({
-        code,
-        frames,
-        stdout: of("O"),
-        stderr: of("E").toString(),
-        exit: exit.length >= 8 && {
-          kind: exit.readUInt32LE(0),
-          value: exit.readUInt32LE(4),
-          message: exit.subarray(8).toString(),
-        },
-      });
-    });
-    if (chunk === Infinity) port.write(input);
-    else for (let at = 0; at < input.length; at += chunk) port.write(input.subarray(at, at + chunk));
+async function converse(input, { chunk, onFrame = () => undefined, cwd } = {}) {
+  const init = spawn(program, [], { cwd, stdio: ["ignore", "inherit", "inherit", "pipe"] });
+  const { bytes: stdout, ...told } = await hold(init.stdio[3], input, {
+    chunk,
+    onFrame,
+    onEnd: (end) => init.on("close", end),
+    limit: 10_000,
+    giveUp: () => init.kill("SIGKILL"),
   });
+  return { ...told, stdout };
 }
 
 test("says hello first, runs a command found in PATH, carries its output and status", async () => {
