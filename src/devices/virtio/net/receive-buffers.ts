@@ -8,38 +8,26 @@ import { VirtqueueError, type DescriptorChain, type Virtqueue } from "../queue.t
 export class ReceiveBuffers {
   /** The host ranges of all chains, in their order. */
   readonly vector = new IoVector();
-  readonly #heads: number[] = [];
-  /** Of each chain: bytes, and entries in {@link vector}. */
-  readonly #bytes: number[] = [];
-  readonly #entries: number[] = [];
-  /** Guest address of the first byte of each chain's first buffer. */
-  readonly #start: number[] = [];
-
-  /** Bytes in all of them. */
-  get bytes(): number {
-    return this.vector.bytes;
-  }
+  /** Of each chain its head, its bytes, its entries in {@link vector}, and the guest address of its first buffer. */
+  readonly #heads = new Int32Array(IoVector.MAX);
+  readonly #bytes = new Float64Array(IoVector.MAX);
+  readonly #entries = new Int32Array(IoVector.MAX);
+  readonly #starts = new Float64Array(IoVector.MAX);
+  #count = 0;
 
   /** How many of the entries of {@link vector} belong to the first chain. */
   get firstEntries(): number {
     return this.#entries[0]!;
   }
 
-  get chains(): number {
-    return this.#heads.length;
-  }
-
   /** Guest address of the first byte of the first chain. */
   get start(): number {
-    return this.#start[0]!;
+    return this.#starts[0]!;
   }
 
   clear(): void {
     this.vector.clear();
-    this.#heads.length = 0;
-    this.#bytes.length = 0;
-    this.#entries.length = 0;
-    this.#start.length = 0;
+    this.#count = 0;
   }
 
   /** Takes chains from `queue` until they have room for `wanted` bytes; false if there are not so many. */
@@ -52,31 +40,25 @@ export class ReceiveBuffers {
     return true;
   }
 
-  /**
-   * Gives the chains that hold the first `length` bytes back to the driver, and forgets them. `most` chains at most; returns how many
-   * it were.
-   */
-  use(queue: Virtqueue, length: number, most: number): number {
-    let chains = 0;
-    let bytes = 0;
-    let left = length;
-    while (left > 0 && chains < most) {
-      const part = Math.min(left, this.#bytes[chains]!);
-      queue.giveBack(this.#heads[chains]!, part);
-      left -= part;
-      bytes += this.#bytes[chains]!;
-      chains += 1;
-    }
-    this.vector.consume(bytes);
-    for (const list of [this.#heads, this.#bytes, this.#entries, this.#start]) list.splice(0, chains);
-    return chains;
-  }
-
   /** How many chains a frame of `length` bytes takes. */
   chainsFor(length: number): number {
     let chains = 0;
-    for (let left = length; left > 0 && chains < this.#bytes.length; chains++) left -= this.#bytes[chains]!;
+    for (let left = length; left > 0 && chains < this.#count; chains++) left -= this.#bytes[chains]!;
     return chains;
+  }
+
+  /** Gives the first `chains` chains, which hold a frame of `length` bytes, back to the driver, and forgets them. */
+  use(queue: Virtqueue, length: number, chains: number): void {
+    let room = 0;
+    for (let chain = 0; chain < chains; chain++) {
+      const bytes = this.#bytes[chain]!;
+      queue.giveBack(this.#heads[chain]!, Math.max(0, Math.min(bytes, length - room)));
+      room += bytes;
+    }
+    this.vector.consume(room);
+    for (const list of [this.#heads, this.#bytes, this.#entries, this.#starts])
+      list.copyWithin(0, chains, this.#count);
+    this.#count -= chains;
   }
 
   #add(chain: DescriptorChain, header: number): boolean {
@@ -88,10 +70,11 @@ export class ReceiveBuffers {
     if (vector.count + entries > vector.capacity) return false;
     const before = vector.count;
     for (let at = chain.readable; at < chain.count; at++) vector.add(chain.host[at]!, chain.length[at]!);
-    this.#heads.push(chain.head);
-    this.#bytes.push(chain.writableBytes);
-    this.#entries.push(vector.count - before);
-    this.#start.push(chain.gpa[chain.readable]!);
+    const at = this.#count++;
+    this.#heads[at] = chain.head;
+    this.#bytes[at] = chain.writableBytes;
+    this.#entries[at] = vector.count - before;
+    this.#starts[at] = chain.gpa[chain.readable]!;
     return true;
   }
 }
